@@ -1,0 +1,1 @@
+"""What the chapters share: data, training loop, claims, figures, interactive figures, exercises."""
