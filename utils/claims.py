@@ -1,0 +1,101 @@
+"""Claims that the run checks, and sentences that carry its numbers.
+
+Knows: how to show a claim with what was measured, and how to leave a record of it in the cell's output,
+so that any executed copy of a notebook can be read back. Doesn't know: whether a claim is interesting, or
+how its numbers were measured; that is written in the chapter, next to the claim.
+"""
+import html
+import os
+import statistics
+from numbers import Real
+
+import torch
+from IPython.display import Markdown, display
+
+from utils.train import device_name
+
+CLAIM = "application/vnd.book.claim+json"
+
+
+class ClaimError(AssertionError):
+    """A claim of the book that its own run refutes."""
+
+
+def strict():
+    """True in the book's own runs (BOOK_STRICT=1), where a claim that doesn't hold is an error."""
+    return os.environ.get("BOOK_STRICT") == "1"
+
+
+def claim(sentence, holds, *, data=None, **measured):
+    """Show `sentence` with a mark, what was measured and over how many seeds; record it in the output.
+
+    holds: bool (also a 0-d tensor or NumPy bool): the sentence, as computed from the measurements.
+    data: the Dataset the numbers come from, or its name; None for a claim that needs no data.
+    measured: numbers or strings; a sequence (list, tuple, 1-d array or tensor) holds one value per seed.
+    In the book's own run a claim that doesn't hold raises ClaimError; in a reader's rerun it is shown as not
+    holding, and the notebook goes on. Raises TypeError if `holds` is no truth value, or a measurement no number.
+    """
+    holds = _truth(holds)
+    measured = {name: _summary(name, value) for name, value in measured.items()}
+    record = {
+        "claim": sentence,
+        "holds": holds,
+        "measured": measured,
+        "data": getattr(data, "name", data),
+        "seeds": max((m["n"] for m in measured.values() if "n" in m), default=None),
+        "device": device_name(),
+        "torch": torch.__version__,
+    }
+    text = f"{'holds' if holds else 'DOES NOT HOLD'}: {sentence}"
+    shown = [f"{name.replace('_', ' ')} {_format(m)}" for name, m in measured.items()]
+    seeds = f"{record['seeds']} seeds" if record["seeds"] else None
+    context = ", ".join(filter(None, [seeds, record["data"], record["device"]]))
+    plain = "\n".join([text, *shown, f"({context})"])
+    display({CLAIM: record, "text/html": _html(holds, sentence, shown, context), "text/plain": plain}, raw=True)
+    if strict() and not holds:
+        raise ClaimError(plain)
+
+
+def say(text):
+    """Prose that carries a measured number: Markdown, printed by the cell that measured it."""
+    display(Markdown(text))
+
+
+def _truth(holds):
+    if isinstance(holds, (torch.Tensor,)) or type(holds).__module__ == "numpy":
+        holds = holds.item()
+    if not isinstance(holds, bool):
+        raise TypeError(f"claim(sentence, holds): holds must be True or False, not {holds!r}; write the comparison out")
+    return holds
+
+
+def _summary(name, value):
+    """A measurement as it is recorded: one value, or one per seed with mean and standard deviation."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (Real, str)):
+        return {"value": value}
+    values = [v.item() if hasattr(v, "item") else v for v in value] if isinstance(value, (list, tuple)) else None
+    if not values or not all(isinstance(v, Real) for v in values):
+        raise TypeError(f"claim: {name} must be a number, a string or a sequence of numbers, not {value!r}")
+    sd = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"values": values, "mean": statistics.fmean(values), "sd": sd, "n": len(values)}
+
+
+def _format(m):
+    if "value" in m:
+        return m["value"] if isinstance(m["value"], str) else f"{m['value']:.4g}"
+    if m["n"] == 1:
+        return f"{m['mean']:.4g}"
+    return f"{m['mean']:.4g} ± {m['sd']:.2g} (from {min(m['values']):.4g} to {max(m['values']):.4g})"
+
+
+def _html(holds, sentence, shown, context):
+    mark, colour, label = ("✓", "#1a7f4b", "holds") if holds else ("✗", "#c0392b", "does not hold")
+    rows = "".join(f"<li>{html.escape(row)}</li>" for row in shown)
+    return (
+        f'<div class="claim {"holds" if holds else "fails"}" style="border-left:4px solid {colour};padding:.3em .8em">'
+        f'<strong style="color:{colour}" role="img" aria-label="{label}">{mark}</strong> {html.escape(sentence)}'
+        f'<ul style="margin:.2em 0;font-size:.9em">{rows}</ul>'
+        f'<small>checked by this run: {html.escape(context)}</small></div>'
+    )
