@@ -1,0 +1,164 @@
+"""What the book's site needs and Jupyter Book has no setting for.
+
+Knows: how to serve everything from this host (MathJax, the widgets), how a cell's output becomes HTML (alt text, the
+static picture of an interactive figure, the book's own records), where the Colab button leads.
+Doesn't know: what is stale, nor how to execute it (tools/build.py); what the generated pages say (pages.py).
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import myst_nb.sphinx_
+import nbformat
+from docutils import nodes
+from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE, NbElementRenderer
+from sphinx.errors import ConfigError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+HERE = Path(__file__).parent
+MATHJAX = "mathjax/tex-chtml.js"
+GITHUB = "https://github.com/"
+COLAB_READY = "Each chapter has a **Colab** button at its top. Run the first cell there; it fetches the rest of the book."
+COLAB_NO_ADDRESS = (
+    "**This copy of the book has no address yet, so its Colab buttons lead here.** Colab opens notebooks from GitHub. "
+    "Whoever publishes this copy writes its address into `_config.yml`, under `repository: url:`, and runs `make book` "
+    "again; the buttons then open each chapter in Colab. Until then, use one of the other ways on this page."
+)
+
+
+class BookRenderer(NbElementRenderer):
+    """myst-nb's renderer of cell outputs, with the book's figures and records."""
+
+    def render_image(self, data):
+        """An image with the alt text that its output carries."""
+        images = super().render_image(data)
+        for image in images:
+            image["alt"] = data.output_metadata.get(data.mime_type, {}).get("alt", "")
+        return images
+
+    def render_unhandled(self, data):
+        """Nothing for the book's own records: they are for programs. Anything else unknown stays a warning."""
+        return [] if data.mime_type.startswith("application/vnd.book.") else super().render_unhandled(data)
+
+    def render_nb_finalise(self, metadata):
+        """Give the page the state of its interactive figures, and the host that mounts them; nothing if it has none."""
+        state = metadata.get("widgets", {}).get(WIDGET_STATE_MIMETYPE, {}).get("state", {})
+        figures = {key: model for key, model in state.items() if model["model_module"] == "anywidget"}
+        super().render_nb_finalise({"widgets": {WIDGET_STATE_MIMETYPE: {"state": figures}}})
+
+
+class ShowPictureUntilMounted(SphinxPostTransform):
+    """Put an interactive figure's static picture into the page beside it; widget-host.js hides it once the figure runs.
+
+    A widget without a picture (tqdm's progress bar) is left out: it says nothing once the run is over.
+    """
+
+    default_priority = 3  # before myst-nb picks one MIME type of each output (4)
+    formats = ("html",)
+
+    def run(self, **kwargs):
+        for bundle in list(self.document.findall(nodes.container)):
+            if bundle.get("nb_element") != "mime_bundle":
+                continue
+            by_type = {child["mime_type"]: child for child in bundle.children}
+            if WIDGET_VIEW_MIMETYPE not in by_type:
+                continue
+            if "image/png" not in by_type:
+                bundle.parent.remove(bundle)
+                continue
+            children = [*by_type["image/png"].children, *by_type[WIDGET_VIEW_MIMETYPE].children]
+            bundle.replace_self(nodes.container("", *children, classes=["interactive"]))
+
+
+def configure(app, config):
+    """Settings that are paths or depend on the repository's address."""
+    config.html_static_path.append(str(HERE / "static"))
+    config.templates_path.append(str(HERE / "templates"))
+    config.nb_ipywidgets_js = {"widget-host.js": {}}
+    config.mathjax_path = MATHJAX
+    config.nb_render_markdown_format = "myst"  # a sentence that a cell says may hold $math$
+    options = config.html_theme_options
+    url = options.get("repository_url") or ""
+    if url and (not url.startswith(GITHUB) or url.strip("/").count("/") != 4):
+        raise ConfigError(f"_config.yml, repository: url: is {url!r}; Colab needs {GITHUB}OWNER/NAME, or leave it empty")
+    if url:
+        options["use_repository_button"] = options["use_issues_button"] = True
+    else:
+        options.pop("launch_buttons", None)
+
+
+def copy_mathjax(app):
+    """Copy what TeX and screen readers need of MathJax 3.2.2 (Apache-2.0) out of sphinx-mathjax-offline.
+
+    Its files are those of MathJax's own release, byte for byte. The package's own extension would copy twice as much.
+    """
+    target = Path(app.outdir, "_static", "mathjax")
+    if app.builder.format != "html" or target.exists():
+        return
+    source = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    partial = target.with_name("mathjax.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name in ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2", "a11y", "sre"):
+        (partial / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (source / name).is_dir() else shutil.copyfile)(source / name, partial / name)
+    partial.rename(target)
+
+
+def say_how_colab_stands(app, docname, source):
+    """Fill the marker of running.md: with an address the button works, without one it says what to do."""
+    has_address = bool(app.config.html_theme_options.get("repository_url"))
+    source[0] = source[0].replace("<!-- COLAB -->", COLAB_READY if has_address else COLAB_NO_ADDRESS)
+
+
+def name_cells(app, doctree):
+    """Give each code cell its notebook id as an anchor, so that the claims page can link to it."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix != ".ipynb":
+        return
+    cells = nbformat.read(path, as_version=4).cells
+    for node in doctree.findall(nodes.container):
+        if node.get("nb_element") == "cell_code":
+            node["ids"].append(f"cell-{cells[node['cell_index']].id}")
+
+
+def show_colab_button(app, pagename, templatename, context, doctree):
+    """One plain button on each chapter instead of the theme's menu with one entry."""
+    if Path(app.env.doc2path(pagename)).suffix != ".ipynb":
+        return
+    buttons = context["header_buttons"]
+    launch = next((button for button in buttons if button.get("label") == "launch-buttons"), None)
+    url = launch["buttons"][0]["url"] if launch else context["pathto"]("running") + "#colab"
+    colab = {
+        "type": "link",
+        "url": url,
+        "text": "Colab",
+        "icon": "_static/images/logo_colab.png",
+        "tooltip": "Run this chapter in Google Colab",
+        "label": "colab",
+    }
+    context["header_buttons"] = [colab, *(button for button in buttons if button is not launch)]
+
+
+def load_mathjax_where_used(app, pagename, templatename, context, doctree):
+    """Drop MathJax from a page without formulas; Sphinx also loads it where only a page's children have some."""
+    if not app.env.get_domain("math").data["has_equations"].get(pagename):
+        context["script_files"] = [
+            script
+            for script in context["script_files"]
+            if script.filename != f"_static/{MATHJAX}" and "window.MathJax" not in (script.attributes.get("body") or "")
+        ]
+
+
+def setup(app):
+    # myst-nb looks its renderer up among installed packages; this one lives beside the book.
+    myst_nb.sphinx_.load_renderer = lambda name: BookRenderer
+    app.add_post_transform(ShowPictureUntilMounted)
+    app.add_css_file("book.css", priority=900)
+    app.connect("config-inited", configure)
+    app.connect("builder-inited", copy_mathjax)
+    app.connect("source-read", say_how_colab_stands)
+    app.connect("doctree-read", name_cells)
+    app.connect("html-page-context", show_colab_button, priority=600)
+    app.connect("html-page-context", load_mathjax_where_used, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

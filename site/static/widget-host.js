@@ -1,0 +1,48 @@
+/* Mounts a page's interactive figures with no kernel: each widget-view script of the page names a model of the page's
+   widget-state script, and the model carries its own module and style. Until a figure runs, and if it fails, its static
+   picture stands in its place. A classic script, because a browser loads no module into a page opened from disk. */
+(() => {
+  /** The part of anywidget's model that a figure without a kernel can use. */
+  function makeModel(state) {
+    const listeners = new Map();
+    const fire = (name, value) => (listeners.get(name) ?? []).slice().forEach((listener) => listener(model, value));
+    const model = {
+      get: (name) => state[name],
+      set(name, value) {
+        if (state[name] === value) return;
+        state[name] = value;
+        fire(`change:${name}`, value);
+      },
+      save_changes: () => fire("change"),
+      on: (name, listener) => listeners.set(name, [...(listeners.get(name) ?? []), listener]),
+      off: (name, listener) => listeners.set(name, (listeners.get(name) ?? []).filter((other) => other !== listener)),
+    };
+    return model;
+  }
+
+  async function mount(view, model, state) {
+    const place = document.createElement("div");
+    const url = URL.createObjectURL(new Blob([state._esm], { type: "text/javascript" }));
+    const { default: figure } = await import(url);
+    URL.revokeObjectURL(url);
+    await figure.render({ model, el: place });
+    view.replaceWith(place);
+    place.closest(".interactive").classList.add("mounted");
+  }
+
+  function mountAll() {
+    const { state } = JSON.parse(document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]').text);
+    const models = {};
+    const styles = new Set();
+    for (const view of document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')) {
+      const id = JSON.parse(view.text).model_id;
+      const own = state[id].state;
+      styles.add(own._css);
+      models[id] ??= makeModel(own);
+      mount(view, models[id], own).catch((error) => console.error("An interactive figure could not start:", error));
+    }
+    for (const text of styles) document.head.append(Object.assign(document.createElement("style"), { textContent: text }));
+  }
+
+  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", mountAll) : mountAll();
+})();

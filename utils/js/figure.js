@@ -1,0 +1,87 @@
+/* What the interactive figures share. utils/widgets.py puts this text in place of a figure's import of it. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An HTML element with attributes and children (elements or text). */
+export function html(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** An SVG element with attributes and children. */
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** x with a fixed number of digits, a real minus sign, and no minus before a zero. */
+export function format(x, digits = 2) {
+  const text = Math.abs(x).toFixed(digits);
+  return x < 0 && Number(text) !== 0 ? `\u2212${text}` : text;
+}
+
+export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
+
+/** A labelled range input; `report(value)` is called while it moves. Its `show(value)` sets it. */
+export function slider(label, { min, max, step }, report) {
+  const input = html("input", { type: "range", min, max, step });
+  const output = html("output");
+  const element = html("label", { class: "slider" }, html("span", {}, label), input, output);
+  input.addEventListener("input", () => report(input.valueAsNumber));
+  element.show = (value) => {
+    input.value = value;
+    output.textContent = format(value, 1);
+  };
+  return element;
+}
+
+/** Make an SVG element a slider for keyboard and screen reader. report(value) gets the value that a key asks for. */
+export function keySlider(element, label, { min, max, step, page }, current, report) {
+  fill(element, { role: "slider", tabindex: 0, "aria-label": label, "aria-valuemin": min, "aria-valuemax": max }, []);
+  const moves = {
+    ArrowUp: () => current() + step,
+    ArrowRight: () => current() + step,
+    ArrowDown: () => current() - step,
+    ArrowLeft: () => current() - step,
+    PageUp: () => current() + page,
+    PageDown: () => current() - page,
+    Home: () => min,
+    End: () => max,
+  };
+  element.addEventListener("keydown", (event) => {
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    report(clamp(moves[event.key](), min, max));
+  });
+}
+
+/** Follow a pointer from its press on `target` until it lets go: move({x, y}) in the coordinates of `picture`'s viewBox. */
+export function drag(target, picture, accepts, move, end) {
+  const place = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
+  target.addEventListener("pointerdown", (event) => {
+    if (!accepts(event)) return;
+    event.preventDefault();
+    target.setPointerCapture(event.pointerId);
+    move(place(event));
+  });
+  target.addEventListener("pointermove", (event) => {
+    if (target.hasPointerCapture(event.pointerId)) move(place(event));
+  });
+  target.addEventListener("lostpointercapture", end);
+}
+
+/** Call frame(t) with t from 0 to 1 in `milliseconds`; at once with t = 1 for a reader who wants no motion. */
+export function animate(milliseconds, frame) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return frame(1);
+  const start = performance.now();
+  const tick = (now) => {
+    const t = clamp((now - start) / milliseconds, 0, 1);
+    frame(t);
+    if (t < 1) requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+}

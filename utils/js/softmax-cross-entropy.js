@@ -1,0 +1,233 @@
+/* Softmax cross-entropy of one example: logits to drag, probabilities, loss in nats, gradient p - y, gradient steps.
+   The four functions at the top are the mathematics of chapter 1; tests/test_widgets.py compares them with torch. */
+import { animate, clamp, drag, format, html, keySlider, slider, svg } from "./figure.js";
+
+/** p_k = exp(z_k) / sum_j exp(z_j), with the largest logit subtracted so that no exp overflows. */
+export function softmax(z) {
+  const largest = Math.max(...z);
+  const powers = z.map((z_k) => Math.exp(z_k - largest));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
+}
+
+/** -ln p_y = ln(sum_j exp(z_j)) - z_y in nats, without going through a p_y that may round to 0. */
+export function crossEntropy(z, target) {
+  const largest = Math.max(...z);
+  return largest - z[target] + Math.log(z.reduce((sum, z_k) => sum + Math.exp(z_k - largest), 0));
+}
+
+/** The gradient of the loss with respect to the logits: p - y, y one-hot. */
+export const gradient = (z, target) => softmax(z).map((p_k, k) => p_k - (k === target));
+
+/** One step of gradient descent: z - eta (p - y). */
+export function descend(z, target, eta) {
+  const g = gradient(z, target);
+  return z.map((z_k, k) => z_k - eta * g[k]);
+}
+
+const LIMIT = 5; // logits are drawn from -LIMIT to LIMIT
+const WIDTH = 380;
+// The three rows of bars: y of their zero line, height of one unit, where their label stands.
+const LOGITS = { zero: 118, unit: 17, label: 14 };
+const PROBABILITIES = { zero: 330, unit: 74, label: 234 };
+const GRADIENT = { zero: 430, unit: 44, label: 362 };
+const HEIGHT = 490;
+
+function render({ model, el }) {
+  const classes = model.get("classes");
+  const start = model.get("logits");
+  const width = WIDTH / classes.length;
+  const middle = (k) => width * (k + 0.5);
+  const bar = Math.min(38, width * 0.44);
+  let z = start; // what is drawn; follows the model, gradually after a step
+  let before = []; // [p_y, loss] ahead of each step since the last drag
+  let gliding = false;
+
+  // Columns: logits, probabilities, gradient
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "bars", role: "group", "aria-label": "Bars" });
+  const line = (y, css) => svg("line", { x1: 0, x2: WIDTH, y1: y, y2: y, class: css });
+  const text = (x, y, content, css = "") => svg("text", { x, y, class: css }, content);
+  for (const row of [LOGITS, PROBABILITIES, GRADIENT]) picture.append(line(row.zero, "axis"));
+  picture.append(
+    line(PROBABILITIES.zero - PROBABILITIES.unit, "grid"),
+    text(0, LOGITS.label, "logits z: drag them"),
+    text(0, PROBABILITIES.label, "probabilities p = softmax(z); dashed: y"),
+    text(0, GRADIENT.label, "gradient p \u2212 y"),
+  );
+  const columns = classes.map((name, k) => {
+    const rectangle = (css) => svg("rect", { x: middle(k) - bar / 2, width: bar, class: css });
+    const value = () => svg("text", { x: middle(k), class: "value" });
+    const column = {
+      hit: svg("rect", { x: middle(k) - width / 2, y: LOGITS.zero - 100, width, height: 200, class: "column" }),
+      logit: rectangle("logit"),
+      logitValue: value(),
+      step: svg("path", { class: "step" }),
+      tip: svg("path", { class: "tip" }),
+      handle: svg("g", { class: "handle" }, svg("circle", { r: 22, class: "reach" }), svg("circle", { r: 8, class: "knob" })),
+      probability: rectangle("probability"),
+      target: rectangle("target"),
+      probabilityValue: value(),
+      gradient: rectangle("gradient"),
+      gradientValue: value(),
+    };
+    picture.append(...Object.values(column));
+    const limits = { min: -LIMIT, max: LIMIT, step: 0.1, page: 1 };
+    keySlider(column.handle, `logit of ${name}`, limits, () => model.get("logits")[k], (value) => move(k, value, true));
+    const follow = ({ y }) => move(k, clamp((LOGITS.zero - y) / LOGITS.unit, -LIMIT, LIMIT), false);
+    drag(column.handle, picture, () => true, follow, () => model.save_changes());
+    // A finger on the rest of the column scrolls the page.
+    drag(column.hit, picture, (event) => event.pointerType !== "touch", follow, () => model.save_changes());
+    return column;
+  });
+
+  // True class
+  const radios = classes.map((name, k) => {
+    const input = html("input", { type: "radio", name: `target-${Math.random()}` });
+    input.addEventListener("change", () => choose(k));
+    return input;
+  });
+  radios.forEach((input) => (input.name = radios[0].name));
+  const choice = html(
+    "fieldset",
+    {},
+    html("legend", {}, "true class"),
+    html("div", { class: "classes" }, ...classes.map((name, k) => html("label", {}, radios[k], name))),
+  );
+
+  // Loss
+  const lossName = html("sub");
+  const lossValue = html("strong");
+  const loss = html("p", { class: "loss" }, "loss \u2212ln\u2009", html("i", {}, "p"), lossName, " = ", lossValue, " nats");
+  const MOST = 6;
+  const across = (p) => 30 + 220 * p;
+  const up = (nats) => 150 - (140 * Math.min(nats, MOST)) / MOST;
+  const points = Array.from({ length: 120 }, (_, i) => Math.exp(-MOST * (1 - i / 119))).map((p) => [p, -Math.log(p)]);
+  const marks = svg("g");
+  const curve = svg(
+    "svg",
+    { viewBox: "0 0 262 186", class: "curve", role: "img", "aria-label": "The loss falls as the probability of the true class grows" },
+    svg("line", { x1: across(0), x2: across(1), y1: up(0), y2: up(0), class: "axis" }),
+    svg("line", { x1: across(0), x2: across(0), y1: up(0), y2: up(MOST), class: "axis" }),
+    ...[0, 2, 4, 6].map((nats) => text(across(0) - 14, up(nats) + 4, String(nats), "quiet")),
+    ...[0, 0.5, 1].map((p) => text(across(p) - 4, up(0) + 16, String(p), "quiet")),
+    text(across(0.5), up(0) + 32, "probability of the true class", "quiet value"),
+    svg("path", { d: `M${points.map(([p, nats]) => `${across(p)},${up(nats)}`).join("L")}` }),
+    marks,
+  );
+
+  // Controls
+  const eta = slider("step size \u03b7", { min: 0.1, max: 4, step: 0.1 }, (value) => {
+    model.set("step_size", value);
+    model.save_changes();
+  });
+  const stepButton = html("button", { type: "button", class: "main" }, "Gradient step");
+  const resetButton = html("button", { type: "button" }, "Reset");
+  const status = html("p", { class: "status", role: "status" });
+  stepButton.addEventListener("click", takeStep);
+  resetButton.addEventListener("click", () => {
+    before = [];
+    status.textContent = "";
+    setLogits(start);
+    model.save_changes();
+  });
+
+  function setLogits(logits) {
+    model.set("logits", logits);
+  }
+
+  function move(k, value, finished) {
+    before = [];
+    status.textContent = "";
+    setLogits(model.get("logits").map((old, j) => (j === k ? Math.round(value * 100) / 100 : old)));
+    if (finished) model.save_changes();
+  }
+
+  function choose(k) {
+    before = [];
+    status.textContent = "";
+    model.set("target", k);
+    model.save_changes();
+  }
+
+  function takeStep() {
+    const target = model.get("target");
+    const old = model.get("logits");
+    const wanted = descend(old, target, model.get("step_size"));
+    const [was, is] = [old, wanted].map((logits) => crossEntropy(logits, target));
+    before = [...before, [softmax(old)[target], was]].slice(-30);
+    gliding = true;
+    setLogits(wanted);
+    gliding = false;
+    model.save_changes();
+    status.textContent = `Step ${before.length}: the loss goes from ${format(was, 3)} to ${format(is, 3)} nats.`;
+  }
+
+  function follow() {
+    const [from, to] = [z, model.get("logits")];
+    if (!gliding) {
+      z = to;
+      return draw();
+    }
+    animate(350, (t) => {
+      if (model.get("logits") !== to) return; // dragged meanwhile
+      z = to.map((to_k, k) => from[k] + (to_k - from[k]) * (t === 1 ? 1 : t * (2 - t)));
+      draw();
+    });
+  }
+
+  function place(rectangle, row, value) {
+    rectangle.setAttribute("y", row.zero - Math.max(value, 0) * row.unit);
+    rectangle.setAttribute("height", Math.abs(value) * row.unit);
+  }
+
+  function label(element, y, value, digits) {
+    element.setAttribute("y", y);
+    element.textContent = format(value, digits);
+  }
+
+  function draw() {
+    const target = model.get("target");
+    const p = softmax(z);
+    const g = gradient(z, target);
+    const next = descend(z, target, model.get("step_size"));
+    const nats = crossEntropy(z, target);
+    columns.forEach((column, k) => {
+      const shown = clamp(z[k], -LIMIT, LIMIT);
+      const top = LOGITS.zero - shown * LOGITS.unit;
+      place(column.logit, LOGITS, shown);
+      label(column.logitValue, top + (shown < 0 ? 26 : -14), z[k]);
+      column.handle.setAttribute("transform", `translate(${middle(k)} ${top})`);
+      column.handle.setAttribute("aria-valuenow", z[k].toFixed(2));
+      column.handle.setAttribute("aria-valuetext", `${format(z[k])}, probability ${format(p[k])}`);
+      // The arrow beside the bar ends where the next step would put the logit.
+      const end = LOGITS.zero - clamp(next[k], -LIMIT, LIMIT) * LOGITS.unit;
+      const x = middle(k) + bar / 2 + 9;
+      const tip = Math.sign(end - top) * Math.min(7, Math.abs(end - top));
+      column.step.setAttribute("d", `M${x},${top}V${end - tip}`);
+      column.tip.setAttribute("d", `M${x - 5},${end - tip}L${x + 5},${end - tip}L${x},${end}Z`);
+      place(column.probability, PROBABILITIES, p[k]);
+      place(column.target, PROBABILITIES, k === target ? 1 : 0);
+      column.target.style.display = k === target ? "" : "none";
+      label(column.probabilityValue, PROBABILITIES.zero + 15, p[k]);
+      place(column.gradient, GRADIENT, g[k]);
+      label(column.gradientValue, GRADIENT.zero + (g[k] > 0 ? 15 : -6), g[k]);
+      radios[k].checked = k === target;
+    });
+    lossName.textContent = classes[target];
+    lossValue.textContent = format(nats, 3);
+    eta.show(model.get("step_size"));
+    const dot = ([probability, value], css, r) => svg("circle", { cx: across(probability), cy: up(value), r, class: css });
+    marks.replaceChildren(...before.map((point) => dot(point, "before", 4)), dot([p[target], nats], "now", 6));
+  }
+
+  model.on("change:logits", follow);
+  model.on("change:target", draw);
+  model.on("change:step_size", draw);
+  const side = html("div", { class: "side" }, loss, curve, eta, html("div", { class: "buttons" }, stepButton, resetButton), status);
+  const figure = html("div", { class: "bookfig softmax", role: "group", "aria-label": "Interactive figure: softmax cross-entropy" });
+  figure.append(html("div", {}, choice, picture), side);
+  el.append(html("div", { class: "bookfig-frame" }, figure));
+  draw();
+}
+
+export default { render };
