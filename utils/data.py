@@ -61,7 +61,7 @@ class Dataset:
 
 
 def load(name="auto", device="cpu", seed=0, train=None, validation=None, test=None):
-    """A data set as uint8 images and int64 labels on `device`, split into train, validation and test; says what it took.
+    """A data set as uint8 images and int64 labels on `device`, split into train, validation and test; says which.
 
     name: shapes (generated), digits (comes with scikit-learn), mnist, fashion_mnist, cifar10 (found in the folder that
     the environment variable BOOK_DATA names, or in data/cache, or downloaded), or auto: cifar10 if it is on disk, else
@@ -70,9 +70,12 @@ def load(name="auto", device="cpu", seed=0, train=None, validation=None, test=No
     the same: the official one; for digits, which has none, 360 images.
     train, validation, test: how many images of each, drawn at random; None takes all. Validation is 5,000 of the
     official training images (digits: 180). Shapes come as 10,000, 2,000 and 2,000, or in any other number.
-    Raises ValueError for an unknown name or an impossible number, DataError if the set can't be had.
+    Raises ValueError for an unknown name or an impossible number, downloads.DataError if the set can't be had.
     """
     asked, sizes = name, {"train": train, "validation": validation, "test": test}
+    for part, n in sizes.items():
+        if n is not None and n < 1:
+            raise ValueError(f"{part}={n}: ask for at least one image, or for None to get what there is")
     if name == "auto":
         name = "cifar10" if path_of("cifar10").exists() else "shapes"
     if name == "shapes":
@@ -85,9 +88,8 @@ def load(name="auto", device="cpu", seed=0, train=None, validation=None, test=No
         classes, splits, note = _real(name, seed)
     else:
         raise ValueError(_unknown(name))
-    splits = [
-        (split if n is None else split.subset(n, seed)).to(device) for split, n in zip(splits, sizes.values(), strict=True)
-    ]
+    pairs = zip(splits, sizes.values(), strict=True)
+    splits = [(split if n in (None, len(split)) else split.subset(n, seed)).to(device) for split, n in pairs]
     data = Dataset(name, classes, *splits, note)
     _announce(data, asked)
     return data
@@ -151,8 +153,8 @@ def _announce(data, asked):
     parts = {part: len(getattr(data, part)) for part in ("train", "validation", "test")}
     size = " x ".join(map(str, data.train.images.shape[1:]))
     line = (
-        f"{data.name}: {parts['train']:,} training, {parts['validation']:,} validation and {parts['test']:,} test images "
-        f"of {size}, {len(data.classes)} classes" + (f"; {data.note}" if data.note else "") + "."
+        f"{data.name}: {parts['train']:,} training, {parts['validation']:,} validation and {parts['test']:,} test "
+        f"images of {size}, {len(data.classes)} classes" + (f"; {data.note}." if data.note else ".")
     )
     if asked == "auto":
         found = "found on disk" if data.name in REAL else "built in; cifar10 is not on disk, `make data` fetches it"

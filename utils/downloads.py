@@ -59,7 +59,7 @@ def read(name):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except Exception as error:  # noqa: BLE001 - the kind depends on which byte is wrong; always the file is at fault
+    except Exception as error:  # its kind depends on which byte is wrong; the file is always at fault
         problem = f"can't be read as .npz ({type(error).__name__}: {error})"
     else:
         problem = _wrong_form(MANIFEST[name], arrays)
@@ -104,11 +104,12 @@ def fetch(name):
                 f"Can't store {name} in {path.parent}: {error}. It needs up to 600 MB there for a moment and 200 MB to "
                 "stay. Make room, or let yourself write there, or set BOOK_DATA to another folder. Nothing was kept."
             ) from None
+        cause = " What came was incomplete, or a login page instead." if "corrupted" in str(error) else ""
         raise DataError(
-            f"Can't download {name} from {urls[0]}: {error}\nNothing was kept. `python -m utils.data {name}` tries "
-            "again. By hand: on a machine with a network, download\n  " + "\n  ".join(urls) + f"\nand put what you get "
-            f"into {path.parent}, then run that command; or set BOOK_DATA to a folder that holds {name}/{path.name}. "
-            'load("shapes") and load("digits") need no network.'
+            f"Can't download {name} from {urls[0]}: {error}{cause}\nNothing was kept. `python -m utils.data {name}` "
+            "tries again. By hand: on a machine with a network, download\n  " + "\n  ".join(urls) + "\nand put what "
+            f"you get into {path.parent}, then run that command; or set BOOK_DATA to a folder that holds {name}/"
+            f'{path.name}. load("shapes") and load("digits") need no network.'
         ) from None  # the library's own sixty lines of traceback say nothing more
     finally:
         socket.setdefaulttimeout(before)
@@ -165,7 +166,7 @@ def _is_right(name):
 
 
 def _wrong_form(entry, arrays):
-    """What is wrong with the names, types, shapes, labels or classes of a set's arrays, in words; None if nothing is."""
+    """What is wrong with names, types, shapes, labels or classes of a set's arrays, in words; None if nothing is."""
     expected = {key: ("uint8", array["shape"]) for key, array in entry["arrays"].items()}
     if "test_is_lossless" in arrays:
         expected["test_is_lossless"] = ("bool", entry["arrays"]["y_test"]["shape"])
