@@ -6,6 +6,7 @@ Doesn't know: what is stale, nor how to execute it (tools/build.py); what the ge
 """
 
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 HERE = Path(__file__).parent
 MATHJAX = "mathjax/tex-chtml.js"
 GITHUB = "https://github.com/"
-COLAB_READY = "Each chapter has a **Colab** button at its top. Run the first cell there; it fetches the rest of the book."
+COLAB_READY = (
+    "Each chapter has a **Colab** button at its top. Run the first cell there: it fetches the rest of the book."
+)
 COLAB_NO_ADDRESS = (
     "**This copy of the book has no address yet, so its Colab buttons lead here.** Colab opens notebooks from GitHub. "
     "Whoever publishes this copy writes its address into `_config.yml`, under `repository: url:`, and runs `make book` "
@@ -80,8 +83,8 @@ def configure(app, config):
     config.nb_render_markdown_format = "myst"  # a sentence that a cell says may hold $math$
     options = config.html_theme_options
     url = options.get("repository_url") or ""
-    if url and (not url.startswith(GITHUB) or url.strip("/").count("/") != 4):
-        raise ConfigError(f"_config.yml, repository: url: is {url!r}; Colab needs {GITHUB}OWNER/NAME, or leave it empty")
+    if url and not re.fullmatch(re.escape(GITHUB) + r"[\w.-]+/[\w.-]+", url):
+        raise ConfigError(f"_config.yml, repository: url: is {url!r}; expected {GITHUB}OWNER/NAME, or nothing yet")
     if url:
         options["use_repository_button"] = options["use_issues_button"] = True
     else:
@@ -128,7 +131,7 @@ def show_colab_button(app, pagename, templatename, context, doctree):
         return
     buttons = context["header_buttons"]
     launch = next((button for button in buttons if button.get("label") == "launch-buttons"), None)
-    url = launch["buttons"][0]["url"] if launch else context["pathto"]("running") + "#colab"
+    url = launch["buttons"][0]["url"] if launch else context["pathto"]("running") + "#in-colab"
     colab = {
         "type": "link",
         "url": url,

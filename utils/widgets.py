@@ -69,7 +69,7 @@ class SoftmaxCrossEntropy(Figure):
 
     _esm = script("softmax-cross-entropy.js")
     classes = traitlets.List(traitlets.Unicode(), ["cat", "dog", "truck", "ship"]).tag(sync=True)
-    logits = traitlets.List(traitlets.Float(), [1.0, 2.0, -1.0, 0.5]).tag(sync=True)
+    logits = traitlets.List(traitlets.Float(), [1.0, 3.0, -2.5, 0.5]).tag(sync=True)
     target = traitlets.Int(0).tag(sync=True)
     step_size = traitlets.Float(1.0).tag(sync=True)
 

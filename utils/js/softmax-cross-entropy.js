@@ -28,10 +28,10 @@ export function descend(z, target, eta) {
 const LIMIT = 5; // logits are drawn from -LIMIT to LIMIT
 const WIDTH = 380;
 // The three rows of bars: y of their zero line, height of one unit, where their label stands.
-const LOGITS = { zero: 118, unit: 17, label: 14 };
-const PROBABILITIES = { zero: 330, unit: 74, label: 234 };
-const GRADIENT = { zero: 430, unit: 44, label: 362 };
-const HEIGHT = 490;
+const LOGITS = { zero: 122, unit: 15, label: 20 };
+const PROBABILITIES = { zero: 332, unit: 72, label: 246 };
+const GRADIENT = { zero: 434, unit: 40, label: 378 };
+const HEIGHT = 478;
 
 function render({ model, el }) {
   const classes = model.get("classes");
@@ -58,7 +58,7 @@ function render({ model, el }) {
     const rectangle = (css) => svg("rect", { x: middle(k) - bar / 2, width: bar, class: css });
     const value = () => svg("text", { x: middle(k), class: "value" });
     const column = {
-      hit: svg("rect", { x: middle(k) - width / 2, y: LOGITS.zero - 100, width, height: 200, class: "column" }),
+      hit: svg("rect", { x: middle(k) - width / 2, y: LOGITS.zero - 95, width, height: 190, class: "column" }),
       logit: rectangle("logit"),
       logitValue: value(),
       step: svg("path", { class: "step" }),
@@ -100,12 +100,12 @@ function render({ model, el }) {
   const loss = html("p", { class: "loss" }, "loss \u2212ln\u2009", html("i", {}, "p"), lossName, " = ", lossValue, " nats");
   const MOST = 6;
   const across = (p) => 30 + 220 * p;
-  const up = (nats) => 150 - (140 * Math.min(nats, MOST)) / MOST;
+  const up = (nats) => 190 - (180 * Math.min(nats, MOST)) / MOST;
   const points = Array.from({ length: 120 }, (_, i) => Math.exp(-MOST * (1 - i / 119))).map((p) => [p, -Math.log(p)]);
   const marks = svg("g");
   const curve = svg(
     "svg",
-    { viewBox: "0 0 262 186", class: "curve", role: "img", "aria-label": "The loss falls as the probability of the true class grows" },
+    { viewBox: "0 0 262 226", class: "curve", role: "img", "aria-label": "The loss falls as the probability of the true class grows" },
     svg("line", { x1: across(0), x2: across(1), y1: up(0), y2: up(0), class: "axis" }),
     svg("line", { x1: across(0), x2: across(0), y1: up(0), y2: up(MOST), class: "axis" }),
     ...[0, 2, 4, 6].map((nats) => text(across(0) - 14, up(nats) + 4, String(nats), "quiet")),
@@ -204,6 +204,7 @@ function render({ model, el }) {
       const x = middle(k) + bar / 2 + 9;
       const tip = Math.sign(end - top) * Math.min(7, Math.abs(end - top));
       column.step.setAttribute("d", `M${x},${top}V${end - tip}`);
+      column.step.style.display = column.tip.style.display = Math.abs(end - top) < 2 ? "none" : "";
       column.tip.setAttribute("d", `M${x - 5},${end - tip}L${x + 5},${end - tip}L${x},${end}Z`);
       place(column.probability, PROBABILITIES, p[k]);
       place(column.target, PROBABILITIES, k === target ? 1 : 0);
@@ -223,7 +224,9 @@ function render({ model, el }) {
   model.on("change:logits", follow);
   model.on("change:target", draw);
   model.on("change:step_size", draw);
-  const side = html("div", { class: "side" }, loss, curve, eta, html("div", { class: "buttons" }, stepButton, resetButton), status);
+  const hint = html("p", { class: "hint" }, "The arrows show where the next step takes each logit: z \u2212 \u03b7(p \u2212 y).");
+  const buttons = html("div", { class: "buttons" }, stepButton, resetButton);
+  const side = html("div", { class: "side" }, loss, curve, eta, buttons, status, hint);
   const figure = html("div", { class: "bookfig softmax", role: "group", "aria-label": "Interactive figure: softmax cross-entropy" });
   figure.append(html("div", {}, choice, picture), side);
   el.append(html("div", { class: "bookfig-frame" }, figure));
