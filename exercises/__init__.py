@@ -1,0 +1,1 @@
+"""What the exercises ask for: one module per chapter, each with its `check`."""
