@@ -107,9 +107,16 @@ def _split(images, labels):
 
 
 def _divide(images, labels, n, seed):
-    """(images, labels) without n drawn at random, and these n; both in their old order."""
-    order = _order(len(labels), seed)
-    return [(images[rows], labels[rows]) for rows in (np.sort(order[n:]), np.sort(order[:n]))]
+    """(images, labels) without n drawn at random, and these n.
+
+    The arrays are changed: what stays of the last n rows moves up into the gaps. A copy would double load's time.
+    """
+    stay = len(labels) - n
+    drawn = _order(len(labels), seed)[:n]
+    gaps, movers = drawn[drawn < stay], np.setdiff1d(np.arange(stay, len(labels)), drawn)
+    drawn_images, drawn_labels = images[drawn], labels[drawn]
+    images[gaps], labels[gaps] = images[movers], labels[movers]
+    return [(images[:stay], labels[:stay]), (drawn_images, drawn_labels)]
 
 
 def _shapes(seed, sizes):
