@@ -1,0 +1,66 @@
+# Everything that is done with this book, by name. `make` alone lists it.
+#
+#   PYTHON=python3.12   the Python to make the environment with (3.11 or newer)
+#   BUDGET=smoke        parameters to execute chapters with: smoke, laptop or full (parameters/<chapter>/)
+#   CHAPTER=01          a chapter, by its number or name
+
+PYTHON ?= python3
+BUDGET ?= laptop
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help book serve lab run data test test-gpu test-colab outputs benchmarks lock clean
+
+help:  ## list what there is
+	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+book: $(VENV)/installed  ## build the website into _build/html, executing the chapters that are stale
+	@$(RUN) -m tools.build --budget $(BUDGET)
+
+serve: $(VENV)/installed  ## show the website on this machine
+	@$(RUN) -m tools.serve
+
+lab: $(VENV)/installed  ## open the chapters in JupyterLab
+	@$(VENV)/bin/jupyter lab --notebook-dir .
+
+run: $(VENV)/installed  ## rerun one chapter with papermill: make run CHAPTER=01 BUDGET=smoke
+	@$(RUN) -m tools.run $(CHAPTER) --budget $(BUDGET)
+
+data: $(VENV)/installed  ## download CIFAR-10, MNIST and Fashion-MNIST into data/cache
+	@$(RUN) -m utils.data
+
+test: $(VENV)/installed  ## check the code, build the site, run all tests and every chapter
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m tools.build
+	@$(RUN) -m pytest
+
+test-gpu: $(VENV)/installed  ## run every chapter on this machine's GPU; fails where one fell back to the CPU
+	@BOOK_DEVICE=cuda BOOK_BUDGET=$(BUDGET) $(RUN) -m pytest chapters
+
+test-colab:  ## run every chapter with Colab's package versions (makes .venv-colab, needs Python 3.13)
+	@PYTHON=$(PYTHON) sh tools/test_colab.sh
+
+outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, store outputs in chapters/
+	@$(RUN) -m tools.outputs $(CHAPTER)
+
+benchmarks: $(VENV)/installed  ## time the training loop against a DataLoader with PIL images
+	@$(RUN) -m benchmarks
+
+lock: $(VENV)/installed  ## for maintainers: renew requirements.lock from requirements.txt
+	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-emit-index-url \
+		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
+
+clean:  ## remove what was built; the environment and downloaded data stay
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+
+# One environment for everything, of exactly the versions in requirements.lock. uv installs it in a fraction of pip's time.
+$(VENV)/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("The book needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	@echo "Installing the book's environment into $(VENV): about 6 GB with PyTorch's GPU libraries, half a minute to some minutes"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt install python3-venv"; rm -rf $(VENV); exit 1; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/uv pip install $$(test -t 1 || echo --quiet) --python $(RUN) --requirement requirements.lock
+	@touch $@

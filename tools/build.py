@@ -1,0 +1,130 @@
+"""Builds the book's website: executes the chapters whose outputs are stale, and no other, then runs Jupyter Book.
+
+Knows: which copy of a chapter is current and what a page is made of. Doesn't know: how the pages look (site/), nor how
+a chapter is executed (execute.py).
+
+A chapter's outputs are current if the fingerprint stored with them is that of the code as it stands: in `chapters/`, as
+committed, or in `_build/executed/`, from an earlier build. Jupyter Book itself executes nothing.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+
+from tools import setup_cell
+from tools.execute import ExecutionFailed, execute
+from tools.notebooks import (
+    BUDGETS,
+    ROOT,
+    budget_parameters,
+    chapters,
+    differences,
+    fingerprint,
+    outputs_hash,
+    read,
+    with_outputs,
+    write,
+)
+
+BUILD = ROOT / "_build"
+EXECUTED, SOURCE, SITE = BUILD / "executed", BUILD / "source", BUILD / "html"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="make book", description="Builds the website into _build/html.")
+    parser.add_argument("--budget", choices=BUDGETS, default="laptop", help="parameters to execute stale chapters with")
+    budget = parser.parse_args(arguments).budget
+    for path in setup_cell.stamp():
+        print(f"{path.name}: setup cell rewritten with the address in _config.yml")
+    try:
+        notebooks = {path: current(path, budget) or run(path, budget) for path in chapters()}
+        stage(notebooks)
+        build()
+    except (ExecutionFailed, ValueError, LookupError) as error:
+        sys.exit(f"\n{error}")
+    print(f"The site: {SITE / 'index.html'}\nTo look at it in a browser: make serve")
+
+
+def current(path, budget="laptop", places=None):
+    """The chapter with its stored outputs if those are current, else None; says which, and why not."""
+    parameters = {} if budget == "laptop" else budget_parameters(path, budget)
+    now, reasons = fingerprint(path, parameters), ["it was never executed"]
+    for place in places or (path, EXECUTED / path.name):
+        book = read(place).metadata.get("book") if place.exists() else None
+        if book is None:
+            continue
+        reasons = differences(book.fingerprint, now)
+        if book.get("outputs") != outputs_hash(read(place)):
+            reasons.append("its outputs are not those of its last run")
+        if not reasons:
+            print(f"{path.stem}: stored outputs are current")
+            return with_outputs(read(path), read(place))
+    print(f"{path.stem}: stored outputs are stale ({'; '.join(reasons)})")
+    return None
+
+
+def run(path, budget):
+    """Executes the chapter and keeps the result in _build/executed; returns it."""
+    print(f"{path.stem}: executing, budget {budget}", flush=True)
+    notebook = execute(path, budget)
+    write(notebook, EXECUTED / path.name)
+    print(f"{path.stem}: done in {notebook.metadata.book.seconds:.0f} s", flush=True)
+    return notebook
+
+
+def stage(notebooks):
+    """Puts everything the site is made of into _build/source. notebooks: {path: executed notebook}."""
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    (SOURCE / "chapters").mkdir(parents=True)
+    for file in (ROOT / "_config.yml", ROOT / "_toc.yml", *ROOT.glob("*.md")):
+        shutil.copy(file, SOURCE)
+    shutil.copytree(ROOT / "site", SOURCE / "site", ignore=shutil.ignore_patterns("__pycache__"))
+    for path, notebook in notebooks.items():
+        write(notebook, SOURCE / "chapters" / path.name)
+    # By path: `site` is also the name of a module of Python's own.
+    spec = importlib.util.spec_from_file_location("book_pages", ROOT / "site" / "pages.py")
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    pages.write_pages({path.stem: SOURCE / "chapters" / path.name for path in notebooks}, SOURCE)
+
+
+def build():
+    """Runs Jupyter Book on _build/source unless the site there is already made from exactly that.
+
+    The new site replaces the old one once it is complete. Raises ValueError if there was a warning or an error.
+    """
+    stamp, inputs = BUILD / "html.inputs", _inputs()
+    if SITE.exists() and stamp.exists() and stamp.read_text() == inputs:
+        print("site: nothing changed")
+        return
+    print("site: building", flush=True)
+    start, new = time.perf_counter(), BUILD / "new"
+    shutil.rmtree(new, ignore_errors=True)  # from nothing each time: a page that warned must warn again
+    command = [sys.executable, "-m", "jupyter_book", "build", str(SOURCE), "--path-output", str(new)]
+    done = subprocess.run([*command, "-W", "--keep-going", "-q"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ValueError(
+            f"{done.stdout}\nThe site was not built: see the warnings above, each of which is an error here."
+        )
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(SITE, ignore_errors=True)
+    (new / "_build" / "html").rename(SITE)
+    shutil.rmtree(new)
+    stamp.write_text(inputs)
+    print(f"site: built in {time.perf_counter() - start:.0f} s")
+
+
+def _inputs():
+    """Hash of everything in _build/source and of the lock file."""
+    content = hashlib.sha256((ROOT / "requirements.lock").read_bytes())
+    for file in sorted(file for file in SOURCE.rglob("*") if file.is_file()):
+        content.update(f"\0{file.relative_to(SOURCE)}\0".encode() + file.read_bytes())
+    return content.hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Executes a chapter in a fresh kernel of this Python, the book's own way: strictly, repeatably, saying how far it is.
+
+Knows: how to start that kernel, watch it, and what to keep of a run. Doesn't know: which chapters need a run, nor where
+its result belongs (build.py).
+"""
+
+import datetime
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from papermill.parameterize import parameterize_notebook
+
+from tools.notebooks import (
+    PACKAGES,
+    ROOT,
+    budget_parameters,
+    code_cells,
+    defaults,
+    fingerprint,
+    outputs_hash,
+    read,
+    strip_outputs,
+    write,
+)
+
+CELL_SECONDS = {"smoke": 120, "laptop": 600, "full": 3600}  # the longest that one cell may take, by budget
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+# Run in the kernel after the last cell: what it ran on, and which of the book's files it really loaded.
+INSPECTION = """
+import json, pathlib, platform, sys
+import torch
+gpu = torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
+cpu = f"CPU ({{platform.machine()}}, {{torch.get_num_threads()}} threads)"
+files = [pathlib.Path(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)]
+files = [file.relative_to({root!r}) for file in files if file.is_relative_to({root!r})]
+print(json.dumps({{
+    "device": torch.cuda.get_device_name() if gpu else cpu,
+    "python": platform.python_version(),
+    "torch": torch.__version__,
+    "files": sorted(file.as_posix() for file in files if file.parts[0] in {packages!r}),
+}}))
+"""
+
+
+class BookKernelManager(AsyncKernelManager):
+    """Starts kernels of the Python that runs this, whatever kernelspecs the user has installed."""
+
+    @property
+    def kernel_spec(self):
+        # Log level 40: without it each kernel warns that its messages to this process are not encrypted.
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=40"]
+        return KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python")
+
+
+class ExecutionFailed(RuntimeError):
+    """A chapter did not run to its end; the message shows the cell and the error."""
+
+
+def execute(path, budget="laptop", failed=ROOT / "_build" / "failed"):
+    """An executed copy of the chapter at `path`, with what it ran on in `metadata.book`.
+
+    budget: whose parameters to inject. A claim that doesn't hold is an error here. Raises ExecutionFailed, and leaves
+    the copy as far as it came in the folder `failed`.
+    """
+    # The laptop budget is what the parameters cell says already, so its copy needs no injected cell.
+    parameters = {} if budget == "laptop" else budget_parameters(path, budget)
+    source, before = read(path), fingerprint(path, parameters)
+    notebook = strip_outputs(source)
+    if parameters:
+        notebook = parameterize_notebook(notebook, parameters)
+        notebook.metadata.pop("papermill", None)
+        for cell in notebook.cells:
+            cell.metadata.pop("papermill", None)
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell.id = "injected-parameters"
+    start = time.perf_counter()
+    try:
+        inspection = _run(notebook, path, CELL_SECONDS[budget])
+    except ExecutionFailed as error:
+        write(notebook, failed / path.name)
+        raise ExecutionFailed(f"{error}\nIts outputs so far: {failed / path.name}") from None
+    _refuse_untracked(inspection.pop("files"), path, before)
+    if fingerprint(path, parameters) != before:
+        raise ExecutionFailed(f"{path.name}, or code that it imports, was edited while it ran: run it again")
+    notebook.metadata.language_info = {"name": "python"}  # the version is in metadata.book
+    notebook.metadata.book = {
+        "fingerprint": before,
+        "outputs": outputs_hash(notebook),
+        "budget": budget,
+        "parameters": {**defaults(source), **parameters},
+        **inspection,
+        "seconds": round(time.perf_counter() - start, 1),
+        "date": datetime.date.today().isoformat(),
+    }
+    return notebook
+
+
+def _run(notebook, path, seconds):
+    """Executes the cells of `notebook` in place; returns what INSPECTION printed."""
+    cells = code_cells(notebook)
+    with tempfile.TemporaryDirectory() as empty:
+        # An empty IPYTHONDIR: the reader's own startup files and settings are not part of the book.
+        environment = {**os.environ, "BOOK_STRICT": "1", "IPYTHONDIR": empty}
+        client = NotebookClient(
+            notebook,
+            timeout=seconds,
+            kernel_manager_class=BookKernelManager,
+            coalesce_streams=True,
+            record_timing=False,
+            resources={"metadata": {"path": str(path.parent)}},
+        )
+        number = 0
+        try:
+            with client.setup_kernel(env=environment):
+                for index, cell in enumerate(notebook.cells):
+                    if cell.cell_type == "code":
+                        number += 1
+                        with _progress(f"{path.stem}: cell {number} of {len(cells)}"):
+                            client.execute_cell(cell, index, execution_count=number)
+                client.set_widgets_metadata()
+                inspection = nbformat.v4.new_code_cell(
+                    INSPECTION.format(root=str(path.parent.parent), packages=PACKAGES)
+                )
+                notebook.cells.append(inspection)
+                client.execute_cell(inspection, len(notebook.cells) - 1)
+                notebook.cells.pop()
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            raise ExecutionFailed(_report(path, cell, number, len(cells), error, seconds)) from None
+    return json.loads(inspection.outputs[0].text)
+
+
+def _report(path, cell, number, total, error, seconds):
+    """Message that shows where the chapter failed and how."""
+    source = "\n".join(f"  {i:3} {line}" for i, line in enumerate(cell.source.splitlines(), 1))
+    if isinstance(error, DeadKernelError):
+        what = "The kernel died in this cell (out of memory, or a crash in native code)."
+    elif isinstance(error, CellTimeoutError):
+        what = f"The cell ran longer than its limit of {seconds} s."
+    else:
+        output = next(output for output in cell.outputs if output.output_type == "error")
+        # A claim's or an exercise's traceback is its message; of another, the end says where it went wrong.
+        what = "\n".join("\n".join(output.traceback).splitlines()[-25:])
+        what = what if sys.stderr.isatty() else ANSI.sub("", what)
+    name = path.relative_to(path.parent.parent)
+    return f"{name} failed in code cell {number} of {total} (id {cell.id!r}):\n\n{source}\n\n{what}"
+
+
+def _refuse_untracked(files, path, parts):
+    """Raises ExecutionFailed if the run loaded code of the book that the fingerprint doesn't cover."""
+    for file in files:
+        if file not in parts:
+            raise ExecutionFailed(
+                f"{path.name} loaded {file} in a way that its code doesn't show, so a change there would go unnoticed:"
+                " import it by name, in the chapter or in what the chapter imports"
+            )
+
+
+@contextmanager
+def _progress(label):
+    """Says on a terminal which cell is running, and leaves a line if it took a second or more."""
+    live, start = sys.stderr.isatty(), time.perf_counter()
+    if live:
+        print(f"\r\x1b[K{label} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        seconds = time.perf_counter() - start
+        print("\r\x1b[K" if live else "", end="", file=sys.stderr)
+        if seconds >= 1:
+            print(f"{label}, {seconds:.1f} s", file=sys.stderr, flush=True)

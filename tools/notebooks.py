@@ -1,0 +1,211 @@
+"""The chapters as files: which there are, what their outputs depend on, and what their outputs record.
+
+Knows: how to read and write a notebook, its parameters, and the fingerprint that says whether stored outputs are
+current. Doesn't know: how to execute a notebook (execute.py), nor how to build a site (build.py).
+"""
+
+import ast
+import copy
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import yaml
+from IPython.core.inputtransformer2 import TransformerManager
+
+ROOT = Path(__file__).resolve().parent.parent
+BUDGETS = ("smoke", "laptop", "full")
+PACKAGES = ("utils", "exercises")  # the book's own code; all else is the lock file's matter
+DATA = "application/vnd.book.data+json"
+CLAIM = "application/vnd.book.claim+json"
+
+
+def chapters(root=ROOT):
+    """Paths of all chapters, in the book's order."""
+    return sorted((root / "chapters").glob("*.ipynb"))
+
+
+def chapter(name, root=ROOT):
+    """Path of the chapter called `name`: its number ("1", "01"), its file's name, or a path.
+
+    Raises LookupError, with the chapters there are, if there is no such one.
+    """
+    stem = Path(name).stem
+    for path in chapters(root):
+        if stem == path.stem or (stem.isdigit() and int(stem) == int(path.stem.split("-")[0])):
+            return path
+    known = "\n  ".join(path.stem for path in chapters(root))
+    raise LookupError(f"no chapter {name!r}; give a number or a name of:\n  {known}")
+
+
+def read(path):
+    """Notebook at `path`, as nbformat 4. Raises ValueError, naming the file, if it is no notebook."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises its own errors, json's and KeyError
+        raise ValueError(f"{path} is not a readable notebook: {error}") from error
+
+
+def write(notebook, path):
+    """Writes a notebook, whole or not at all; the same notebook always gives the same bytes."""
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook, version=nbformat.NO_CONVERT)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def tags(cell):
+    """Tags of a cell, [] if it has none."""
+    return cell.metadata.get("tags", [])
+
+
+def code_cells(notebook):
+    """Code cells in order."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tagged(notebook, tag):
+    """The one cell with this tag. Raises ValueError if there is none, or more than one."""
+    cells = [cell for cell in notebook.cells if tag in tags(cell)]
+    if len(cells) != 1:
+        raise ValueError(f"a chapter has one cell tagged {tag!r}, this one has {len(cells)}")
+    return cells[0]
+
+
+def records(notebook, mime):
+    """Records of this MIME type in the notebook's outputs, in order."""
+    outputs = (output for cell in code_cells(notebook) for output in cell.outputs)
+    return [output["data"][mime] for output in outputs if mime in output.get("data", {})]
+
+
+def strip_outputs(notebook):
+    """A copy of the notebook as if it had never run."""
+    bare = copy.deepcopy(notebook)
+    for cell in code_cells(bare):
+        cell.outputs, cell.execution_count = [], None
+    for key in ("widgets", "book", "papermill"):
+        bare.metadata.pop(key, None)
+    return bare
+
+
+def with_outputs(notebook, executed):
+    """A copy of `notebook` with the outputs of `executed`, an executed copy of the same code.
+
+    The prose, the tags and the setup cell are those of `notebook`: they may have changed since the run.
+    """
+    result = strip_outputs(notebook)
+    injected = [i for i, cell in enumerate(executed.cells) if "injected-parameters" in tags(cell)]
+    if injected:
+        position = result.cells.index(tagged(result, "parameters")) + 1
+        result.cells.insert(position, copy.deepcopy(executed.cells[injected[0]]))
+    for cell, ran in zip(code_cells(result), code_cells(executed), strict=True):
+        cell.outputs, cell.execution_count = copy.deepcopy(ran.outputs), ran.execution_count
+    for key in ("widgets", "book"):
+        if key in executed.metadata:
+            result.metadata[key] = copy.deepcopy(executed.metadata[key])
+    return result
+
+
+def budget_parameters(path, budget):
+    """Parameters that parameters/<chapter>/<budget>.yml sets, as a dict.
+
+    Raises LookupError for an unknown budget, or one that this chapter has no file for.
+    """
+    file = path.parent.parent / "parameters" / path.stem / f"{budget}.yml"
+    if budget not in BUDGETS or not file.exists():
+        raise LookupError(f"no budget {budget!r} for {path.stem}: expected one of {', '.join(BUDGETS)} and {file}")
+    return yaml.safe_load(file.read_text()) or {}
+
+
+def defaults(notebook):
+    """Values that the parameters cell assigns, as a dict."""
+    body = ast.parse(tagged(notebook, "parameters").source).body
+    return {node.target.id: ast.literal_eval(node.value) for node in body if isinstance(node, ast.AnnAssign)}
+
+
+def fingerprint(path, parameters=()):
+    """What the outputs of the chapter at `path` depend on: {part: hash of its content}.
+
+    Parts are the chapter's code, its parameters (`parameters` override the defaults), the data manifest, and each file
+    of the book's packages that the code imports, directly or through others. The setup cell is no part: it only finds
+    the book. Neither is prose.
+    """
+    root, notebook = path.parent.parent, read(path)
+    cells = [cell.source for cell in code_cells(notebook) if not {"setup", "parameters"} & set(tags(cell))]
+    parts = {
+        "code": _hash("\0".join(cells)),
+        "parameters": _hash(json.dumps({**defaults(notebook), **dict(parameters)}, sort_keys=True)),
+    }
+    code = "\n".join(TransformerManager().transform_cell(cell) for cell in cells)
+    for file in [root / "data" / "manifest.json", *imported_files(code, root)]:
+        parts[file.relative_to(root).as_posix()] = _hash(file.read_bytes()) if file.exists() else "missing"
+    return parts
+
+
+def outputs_hash(notebook):
+    """Hash of what a run left in the notebook, so that a later edit of it is noticed."""
+    cells = [[cell.execution_count, cell.outputs] for cell in code_cells(notebook)]
+    return _hash(json.dumps([cells, notebook.metadata.get("widgets")], sort_keys=True))
+
+
+def differences(stored, current):
+    """Sentences that say which parts of two fingerprints differ; [] if they are the same."""
+    names = {"code": "its code", "parameters": "its parameters"}
+    return [
+        f"{names.get(part, part)} {'changed' if part in stored and part in current else 'came or went'}"
+        for part in sorted(stored.keys() | current.keys())
+        if stored.get(part) != current.get(part)
+    ]
+
+
+def imported_files(code, root=ROOT):
+    """Files of the book's packages that `code` imports, directly or through each other, sorted.
+
+    A module's name in a string counts as an import of it. Every file of `utils` that is not Python counts as soon as
+    anything is imported from there, but utils/js only with utils.widgets, which alone uses it.
+    """
+    files, todo = set(), _imported_names(code, package="")
+    while todo:
+        name = todo.pop()
+        for file in _module_files(name, root) - files:
+            files.add(file)
+            package = ".".join(file.relative_to(root).parent.parts)
+            todo |= _imported_names(file.read_text(encoding="utf-8"), package)
+    if any(file.parent == root / "utils" for file in files):
+        files |= {f for f in (root / "utils").glob("*") if f.is_file() and f.suffix not in (".py", ".pyc")}
+    if root / "utils" / "widgets.py" in files:
+        files |= {f for f in (root / "utils" / "js").rglob("*") if f.is_file()}
+    return sorted(files)
+
+
+def _imported_names(code, package):
+    """Dotted names in the book's packages that `code`, a module of `package`, imports or names in a string."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[\w.]+", node.value):
+            names.add(node.value)
+    return {name for name in names if name.split(".")[0] in PACKAGES and name != package}
+
+
+def _module_files(name, root):
+    """Files that importing `name` runs: its own and the __init__.py of the packages it lies in."""
+    files, parts = set(), name.split(".")
+    for i in range(1, len(parts) + 1):
+        folder = root.joinpath(*parts[:i])
+        files |= {f for f in (folder / "__init__.py", folder.with_suffix(".py")) if f.is_file()}
+    return files
+
+
+def _hash(content):
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:16]
