@@ -89,7 +89,8 @@ class SoftmaxCrossEntropy(Figure):
         logits = torch.tensor(self.logits, dtype=torch.float64)
         probabilities = logits.softmax(0)
         one_hot = torch.nn.functional.one_hot(torch.tensor(self.target), len(self.classes))
-        return probabilities, -logits.log_softmax(0)[self.target].item(), probabilities - one_hot
+        loss = -logits.log_softmax(0)[self.target].item()
+        return probabilities.tolist(), loss, (probabilities - one_hot).tolist()
 
     def draw(self):
         probabilities, loss, gradient = self._values()

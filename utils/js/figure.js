@@ -29,12 +29,12 @@ export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 /** A labelled range input; `report(value)` is called while it moves. Its `show(value)` sets it. */
 export function slider(label, { min, max, step }, report) {
   const input = html("input", { type: "range", min, max, step });
-  const output = html("output");
-  const element = html("label", { class: "slider" }, html("span", {}, label), input, output);
+  const shown = html("span", { class: "shown", "aria-hidden": "true" }); // the input announces its value itself
+  const element = html("label", { class: "slider" }, html("span", {}, label), input, shown);
   input.addEventListener("input", () => report(input.valueAsNumber));
   element.show = (value) => {
     input.value = value;
-    output.textContent = format(value, 1);
+    shown.textContent = format(value, 1);
   };
   return element;
 }
@@ -59,11 +59,12 @@ export function keySlider(element, label, { min, max, step, page }, current, rep
   });
 }
 
-/** Follow a pointer from its press on `target` until it lets go: move({x, y}) in the coordinates of `picture`'s viewBox. */
+/** Follow a pointer from its press on `target` until it lets go: move({x, y}) in the coordinates of `picture`'s viewBox.
+    accepts(pointerType): whether a "mouse", "pen" or "touch" may drag here; where touch may not, a finger scrolls. */
 export function drag(target, picture, accepts, move, end) {
   const place = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
   target.addEventListener("pointerdown", (event) => {
-    if (!accepts(event)) return;
+    if (!accepts(event.pointerType)) return;
     event.preventDefault();
     target.setPointerCapture(event.pointerId);
     move(place(event));
@@ -72,6 +73,9 @@ export function drag(target, picture, accepts, move, end) {
     if (target.hasPointerCapture(event.pointerId)) move(place(event));
   });
   target.addEventListener("lostpointercapture", end);
+  // Chromium heeds the style touch-action on no part of an SVG: this keeps the page still under the finger.
+  const keepStill = (event) => accepts("touch") && event.preventDefault();
+  target.addEventListener("touchstart", keepStill, { passive: false });
 }
 
 /** Call frame(t) with t from 0 to 1 in `milliseconds`; at once with t = 1 for a reader who wants no motion. */

@@ -75,8 +75,8 @@ function render({ model, el }) {
     keySlider(column.handle, `logit of ${name}`, limits, () => model.get("logits")[k], (value) => move(k, value, true));
     const follow = ({ y }) => move(k, clamp((LOGITS.zero - y) / LOGITS.unit, -LIMIT, LIMIT), false);
     drag(column.handle, picture, () => true, follow, () => model.save_changes());
-    // A finger on the rest of the column scrolls the page.
-    drag(column.hit, picture, (event) => event.pointerType !== "touch", follow, () => model.save_changes());
+    // Elsewhere in the column a finger scrolls the page.
+    drag(column.hit, picture, (pointer) => pointer !== "touch", follow, () => model.save_changes());
     return column;
   });
 

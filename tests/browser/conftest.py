@@ -1,0 +1,103 @@
+"""A real browser, and sites served on this machine. Without a browser these tests are skipped, and say so.
+
+Chromium is looked for in BOOK_CHROMIUM (a path), then on PATH; Playwright's own download is never used.
+"""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests import mini_site
+
+CHROMIUM = os.environ.get("BOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    if CHROMIUM:
+        return
+    reason = "no Chromium on PATH nor in BOOK_CHROMIUM; on Debian: apt install chromium"
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """serve(folder) gives the address at which the folder's files are served until the end of the session."""
+    servers = []
+
+    def start(folder):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=folder))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def mini(serve, tmp_path_factory):
+    """The mini book: (folder, address)."""
+    folder = mini_site.build(tmp_path_factory.mktemp("mini"))
+    return folder, serve(folder)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    from playwright.sync_api import sync_playwright  # here, so that the other tests run without it
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """visit(address, **context options) opens a page and gives it with `complaints`: a list of what went wrong so far.
+
+    A complaint is a request to another host, an answer of 400 or more, a failed request, a console error or warning.
+    """
+    contexts = []
+
+    def visit(address, width=1280, **options):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.complaints = complaints = []
+        home = address.split("/", 3)[:3]
+
+        def on_request(request):
+            if not request.url.startswith(("data:", "blob:")) and request.url.split("/", 3)[:3] != home:
+                complaints.append(f"another host: {request.url}")
+
+        page.on("request", on_request)
+        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url} {request.failure}"))
+        page.on("response", lambda answer: answer.status >= 400 and complaints.append(f"{answer.status}: {answer.url}"))
+        page.on("console", lambda m: m.type in ("error", "warning") and complaints.append(f"{m.type}: {m.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()

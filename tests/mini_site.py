@@ -1,0 +1,95 @@
+"""A small book for the tests of the site: a made-up chapter with every kind of output, in the book's own look."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import ipywidgets
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tools.notebooks import CLAIM, DATA, write
+from utils.widgets import SoftmaxCrossEntropy
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "01-mini"
+ALT = 'Loss over epochs: "pixels" & edges, <both> falling.'
+# A PNG of one pixel: the picture need only be there.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+VIEW = "application/vnd.jupyter.widget-view+json"
+BAR = "0" * 32  # model of a progress bar, as tqdm leaves one behind
+
+
+def pages():
+    """site/pages.py as a module; by path, because `site` is also a module of Python's own."""
+    spec = importlib.util.spec_from_file_location("book_pages", ROOT / "site" / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def claim(holds=True, **changes):
+    """A claim's record."""
+    measured = {"end_to_end": {"values": [0.5, 0.75], "mean": 0.625, "sd": 0.1768, "n": 2}, "classes": {"value": 10}}
+    record = {"claim": "Pixels beat edges", "holds": holds, "measured": measured, "data": "shapes", "seeds": 2}
+    return {**record, "device": "CPU (test)", "torch": "2.11.0", **changes}
+
+
+def chapter():
+    """The chapter, as an executed notebook."""
+    widget = SoftmaxCrossEntropy()
+    view, metadata = widget._repr_mimebundle_()
+    state = ipywidgets.Widget.get_manager_state(drop_defaults=False)
+    bar = {"model_module": "@jupyter-widgets/controls", "model_module_version": "2.0.0", "model_name": "HBoxModel"}
+    state["state"][BAR] = {**bar, "state": {}}
+    data = {"name": "cifar10", "train": 45000, "validation": 5000, "test": 10000, "note": "some are JPEG copies"}
+    outputs = {
+        "figure": [({"image/png": PIXEL, "text/plain": ALT}, {"image/png": {"alt": ALT}})],
+        "claim": [({CLAIM: claim(), "text/html": '<div class="claim holds">Pixels beat edges</div>'}, {})],
+        "failed": [({CLAIM: claim(False, claim="Edges > pixels"), "text/html": "<p>no</p>"}, {})],
+        "say": [({"text/markdown": "The loss is $\\ln 10$, **2.30** nats.", "text/plain": "..."}, {})],
+        "data": [({DATA: data, "text/plain": "cifar10"}, {})],
+        "progress": [({VIEW: {"model_id": BAR, "version_major": 2, "version_minor": 0}, "text/plain": "100%"}, {})],
+        "widget": [(view, metadata)],
+    }
+    cells = [new_markdown_cell("# A mini chapter\n\nIts loss is\n\n$$\\ell = -\\ln p_y .$$", id="intro")]
+    for name, bundles in outputs.items():
+        shown = [new_output("display_data", data=data, metadata=metadata) for data, metadata in bundles]
+        cells.append(new_code_cell(f"show('{name}')", id=name, outputs=shown, execution_count=1))
+    prompts = {"code_prompt_show": "Show solution", "code_prompt_hide": "Hide solution"}
+    hidden = {"tags": ["hide-input"], "mystnb": prompts}
+    cells.append(new_code_cell("x = 1  # " + "a long line " * 20, id="solution", metadata=hidden))
+    run = {"budget": "laptop", "device": "CPU (test)", "python": "3.12.1", "torch": "2.11.0", "seconds": 131.4}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    widgets = {"application/vnd.jupyter.widget-state+json": json.loads(json.dumps(state))}
+    return new_notebook(
+        cells=cells, metadata={"kernelspec": kernel, "book": {**run, "date": "2026-11-23"}, "widgets": widgets}
+    )
+
+
+def build(folder, url=""):
+    """Build the mini book, warnings fatal, with `url` as the repository's address; the folder with its HTML.
+
+    Raises ValueError, with Jupyter Book's output, if that fails.
+    """
+    source = folder / "source"
+    (source / "chapters").mkdir(parents=True)
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config["repository"]["url"] = url
+    (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", "claims", "status", "running")]}]
+    (source / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}))
+    (source / "index.md").write_text("# Mini book\n\nNo formulas here.\n", encoding="utf-8")
+    shutil.copy(ROOT / "running.md", source)
+    shutil.copytree(ROOT / "site", source / "site", ignore=shutil.ignore_patterns("__pycache__"))
+    notebook = source / "chapters" / f"{NAME}.ipynb"
+    write(chapter(), notebook)
+    pages().write_pages({NAME: notebook}, source)
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", folder, "-W", "-q"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise ValueError(done.stdout)
+    return folder / "_build" / "html"
