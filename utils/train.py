@@ -104,7 +104,8 @@ def fit(
     batches = -(-len(labels) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * batches)
     rows = []
-    with tqdm(total=epochs * batches, desc=label, disable=label is None, leave=False) as bar:
+    unwatched = label is None or os.environ.get("BOOK_STRICT") == "1"  # the book's own runs store no progress bars
+    with tqdm(total=epochs * batches, desc=label, disable=unwatched, leave=False) as bar:
         for epoch in range(epochs):
             start, total, correct = time.perf_counter(), 0.0, 0
             model.train()
