@@ -61,11 +61,12 @@ def show(figure, alt, caption=None):
 def image_grid(images, titles=None, columns=8, size=1.0):
     """A grid of images uint8 [N, H, W, C] (C = 1 is grey) with a title each; returns the figure."""
     rows = -(-len(images) // columns)
-    figure, axes = subplots(rows, columns, figsize=(size * columns, (size + (0.28 if titles else 0)) * rows), squeeze=False)
+    height = size + (0.28 if titles else 0)  # inches; room for a title
+    figure, axes = subplots(rows, columns, figsize=(size * columns, height * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for i, (image, axis) in enumerate(zip(images, axes.flat)):
-        axis.imshow(image.squeeze(-1), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=255)
+    for i, (image, axis) in enumerate(zip(images, axes.flat, strict=False)):
+        axis.imshow(image.squeeze(-1).numpy(), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=255)
         if titles:
             axis.set_title(titles[i], fontsize=9)
     return figure

@@ -25,7 +25,7 @@ def device():
     if asked not in (None, "cpu", "cuda"):
         raise ValueError(f"BOOK_DEVICE={asked!r}: expected cpu or cuda; unset it to take what is there")
     if asked == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("BOOK_DEVICE=cuda, but torch sees no GPU: check the driver, or unset BOOK_DEVICE for the CPU")
+        raise RuntimeError("BOOK_DEVICE=cuda, but torch sees no GPU: check the driver, or unset it for the CPU")
     return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -82,18 +82,29 @@ def shift(images, generator, pixels=4):
 
 
 def fit(
-    model, train, *, epochs, lr, batch_size=128, optimizer=torch.optim.AdamW, augment=(), validation=None, seed=0, label=None
+    model,
+    train,
+    *,
+    epochs,
+    lr,
+    batch_size=128,
+    optimizer=torch.optim.AdamW,
+    augment=(),
+    validation=None,
+    seed=0,
+    label=None,
 ):
     """Train `model` in place by minimising softmax cross-entropy; returns one row per epoch as a DataFrame.
 
     model: takes uint8 images [N, H, W, C], gives logits [N, K] (its first layer is Standardize).
     train, validation: splits with .images uint8 [N, H, W, C] and .labels int64 [N].
-    lr: the peak of a one-cycle schedule (Smith 2018), stepped once per batch. optimizer(parameters, lr=lr) makes the rule.
+    lr: the peak of a one-cycle schedule (Smith 2018), stepped once per batch.
+    optimizer: called as optimizer(parameters, lr=lr), gives the update rule.
     augment: functions (images, generator) -> images, applied to each training batch in turn.
     seed: orders the batches and draws the augmentations and dropout masks. The initial weights are the caller's.
     label: what the progress bar calls this run; None hides the bar.
     Columns: epoch, loss (mean over the epoch's batches, nats), accuracy (on those batches), seconds, and, if
-    `validation` is given, validation_loss and validation_accuracy. Raises FloatingPointError when the loss isn't finite.
+    `validation` is given, validation_loss and validation_accuracy. Raises FloatingPointError if the loss isn't finite.
     """
     torch.manual_seed(seed)
     here = device()
@@ -124,7 +135,7 @@ def fit(
                 bar.update()
             row = {"epoch": epoch + 1, "loss": float(total) / len(labels), "accuracy": int(correct) / len(labels)}
             if not row["loss"] < float("inf"):
-                raise FloatingPointError(f"the loss became {row['loss']} in epoch {epoch + 1}: try a smaller lr than {lr}")
+                raise FloatingPointError(f"the loss is {row['loss']} after epoch {epoch + 1}: try an lr below {lr}")
             row["seconds"] = time.perf_counter() - start
             if validation is not None:
                 row |= {f"validation_{name}": value for name, value in evaluate(model, validation).items()}

@@ -1,0 +1,67 @@
+"""Claims: what is shown, what is recorded, and what happens to a false one."""
+
+import numpy as np
+import pytest
+import torch
+
+from utils import claims
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The data of what was displayed, one dict per call."""
+    calls = []
+    monkeypatch.setattr(claims, "display", lambda data, raw=False: calls.append(data))
+    monkeypatch.delenv("BOOK_STRICT", raising=False)
+    return calls
+
+
+def test_the_record_holds_all_that_was_measured(shown):
+    claims.claim("a < b", True, data="shapes", loss=[1.0, 2.0, 4.0], bound=3, device_used="any")
+    record = shown[0][claims.CLAIM]
+    assert record["claim"] == "a < b" and record["holds"] is True
+    assert (record["data"], record["seeds"], record["torch"]) == ("shapes", 3, torch.__version__)
+    loss = record["measured"]["loss"]
+    assert (loss["values"], loss["mean"], loss["n"]) == ([1.0, 2.0, 4.0], pytest.approx(7 / 3), 3)
+    assert loss["sd"] == pytest.approx(torch.tensor([1.0, 2.0, 4.0]).std().item())
+    assert record["measured"]["bound"] == {"value": 3}
+
+
+def test_the_box_names_mark_spread_and_seeds(shown):
+    claims.claim("a < b & c", True, loss=[1.0, 2.0])
+    assert "✓" in shown[0]["text/html"] and "a &lt; b &amp; c" in shown[0]["text/html"]
+    assert "1.5 ± 0.71 (from 1 to 2)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
+    assert shown[0]["text/plain"].startswith("holds: a < b & c")
+
+
+def test_a_false_claim_is_shown_in_a_reader_s_run_and_fails_the_book_s_own(shown, monkeypatch):
+    claims.claim("pigs fly", False, height=0.1)
+    assert "✗" in shown[0]["text/html"] and shown[0][claims.CLAIM]["holds"] is False
+    monkeypatch.setenv("BOOK_STRICT", "1")
+    with pytest.raises(claims.ClaimError, match="pigs fly\nheight 0.1"):
+        claims.claim("pigs fly", False, height=0.1)
+    assert len(shown) == 2  # the box stands above the error
+
+
+@pytest.mark.parametrize("truth", [torch.tensor(True), np.bool_(True), np.array(True)])
+def test_truth_may_come_from_an_array(shown, truth):
+    claims.claim("so it is", truth)
+    assert shown[0][claims.CLAIM]["holds"] is True
+
+
+@pytest.mark.parametrize("not_truth", [0.93, "yes", None, torch.tensor(1.0)])
+def test_what_is_no_truth_value_is_refused(shown, not_truth):
+    with pytest.raises(TypeError, match="write the comparison out"):
+        claims.claim("accuracy is good", not_truth)
+
+
+@pytest.mark.parametrize("value", [torch.tensor([1.0, 2.0]), np.array([1.0, 2.0]), (1.0, torch.tensor(2.0))])
+def test_values_over_seeds_may_be_any_sequence(shown, value):
+    claims.claim("fine", True, value=value)
+    assert shown[0][claims.CLAIM]["measured"]["value"]["values"] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("value", [[], {"a": 1}, None, ["a", "b"], [[1.0], [2.0]]])
+def test_what_is_no_measurement_is_refused(shown, value):
+    with pytest.raises(TypeError, match="loss must be a number, a string or a sequence of numbers"):
+        claims.claim("fine", True, loss=value)
