@@ -123,7 +123,7 @@ def test_flip_mirrors_about_half(split):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(split):
-    with pytest.raises(FloatingPointError, match="the loss is nan after epoch 1: try an lr below 1e"):
+    with pytest.raises(FloatingPointError, match="the loss is nan after epoch .: try an lr below 1e"):
         train.fit(make_net(split.images), split, epochs=9, lr=1e30, optimizer=torch.optim.SGD)
 
 
