@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.exercises import CheckFailed, Checks, call, compare, without
+from utils.exercises import CheckFailed, Checks, call, compare, describe, without
 
 check = Checks()
 
@@ -116,7 +116,7 @@ def check_accuracy_interval(accuracy_interval):
         if not isinstance(interval, (tuple, list, torch.Tensor)) or len(interval) != 2:
             raise CheckFailed(f"{given}: expected two numbers, low and high; got {interval!r}")
         low, high = (float(end) for end in interval)
-        wilson = _wilson(correct, n)
+        interval, wilson = torch.tensor([low, high], dtype=torch.float64), _wilson(correct, n)
         center, half, share = wilson.mean(), wilson.diff() / 2, correct / n
         ends = torch.tensor([-1.0, 1.0], dtype=torch.float64)
         wald = share + ends * 1.959964 * (share * (1 - share) / n) ** 0.5
@@ -133,7 +133,7 @@ def check_accuracy_interval(accuracy_interval):
             "z = 1.645 leaves 5 % on each side, a 90 % interval; for 95 % z = 1.96": _wilson(correct, n, 1.645),
             "z = 2 is rounded too much for this check; take 1.96": _wilson(correct, n, 2.0),
         }
-        compare(torch.tensor([low, high], dtype=torch.float64), wilson, suspects, {"n": n}, 2e-4, of=given)
+        compare(interval, wilson, suspects, {"n": n}, 2e-4, of=given)
     low, high = _wilson(20, 20).tolist()
     return f"Of 20 images, all right: between {low:.1%} and {high:.0%}, where Wald's formula says 100% to 100%."
 
@@ -147,18 +147,16 @@ def _wilson(correct, n, z=1.959964):
 
 @check.exercise("mend-model")
 def check_mend_model(ResidualNet):
+    if isinstance(ResidualNet, nn.Module):
+        raise CheckFailed("give the class itself, ResidualNet without brackets: the check makes networks of its own")
     model = call(ResidualNet)
-    missing = [name for name in ("stem", "blocks", "head") if not hasattr(model, name)]
-    if not isinstance(model, nn.Module) or missing:
-        raise CheckFailed(f"make an nn.Module that keeps the parts stem, blocks and head; missing: {missing}")
-    weights = sum(parameter.numel() for parameter in model.head.parameters())
-    channels = model.blocks[0].branch[0].in_channels
-    if weights != 10 * channels + 10:
-        few = f"a mean over positions leaves {channels} numbers per image, {10 * channels + 10} weights"
-        raise CheckFailed(f"the head has {weights} weights, because it reads every position of the map: {few}")
-    _check_head(model.eval(), channels)
+    linear = [module for module in getattr(model, "modules", list)() if isinstance(module, nn.Linear)]
+    if not linear or not all(hasattr(block, "branch") for block in getattr(model, "blocks", [None])):
+        raise CheckFailed("keep the parts of the network: blocks, each with its branch, and the head, which is linear")
+    _check_rows(model.eval())
+    _check_pooling(model, linear[-1])
     for number, block in enumerate(model.blocks):
-        _check_shortcut(block, channels, f"blocks[{number}]")
+        _check_shortcut(block, f"blocks[{number}]")
     model = call(ResidualNet)  # a fresh one: _check_shortcut has silenced the blocks of the other
     call(model, images=torch.randn(N, 3, 32, 32)).square().sum().backward()
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
@@ -167,17 +165,15 @@ def check_mend_model(ResidualNet):
     return "One row of logits per image, from all of the image, and every block starts from the identity."
 
 
-def _check_head(model, channels):
-    """One row per image, from this image alone and all of it, at any size."""
+def _check_rows(model):
+    """One row of logits per image, from this image alone and from all of it."""
     images = torch.randn(N, 3, 32, 32, requires_grad=True)
     logits = call(model, images=images)
-    if isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) > N and len(logits) % N == 0:
-        positions = len(logits) // N
-        cause = f"the {positions} positions of the map are folded into the batch: average over them instead"
-        raise CheckFailed(f"{N} images give {len(logits)} rows of logits: {cause}")
-    if getattr(logits, "shape", None) != (N, 10):
-        got = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise CheckFailed(f"{N} images give {got}, expected logits [{N}, 10]")
+    if not isinstance(logits, torch.Tensor) or logits.shape != (N, 10):
+        symptom = f"{N} images give {describe(logits)}, expected logits [{N}, 10]"
+        if isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) > N and len(logits) % N == 0:
+            symptom += f": the {len(logits) // N} positions of the map are folded into the batch"
+        raise CheckFailed(symptom)
     if bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(N), atol=1e-4):
         raise CheckFailed("each row sums to 1: these are probabilities, but cross-entropy applies softmax itself")
     (touched,) = torch.autograd.grad(logits[2].square().sum(), images)
@@ -190,28 +186,44 @@ def _check_head(model, channels):
         raise CheckFailed(f"the {blind[0]} quarter of the image doesn't matter: part of the map is thrown away")
     if call(model, images=images[:1].detach()).shape != (1, 10):
         raise CheckFailed("a batch of one image loses its batch dimension: squeeze() removes every dimension of size 1")
-    if call(model, images=torch.randn(3, 3, 40, 24)).shape != (3, 10):
-        raise CheckFailed("3 images of 40 x 24 don't give logits [3, 10]: average over all positions, however many")
-    # A map whose channel c is c everywhere: what averages positions, and only those, hands 0, 1, 2, ... to the head.
-    constant = torch.arange(channels).float()[None, :, None, None].expand(N, channels, 16, 16)
-    seen = []
+
+
+def _check_pooling(model, linear):
+    """The head reads one number per channel, whatever the size of the image, and channels stay apart."""
+    shapes, features = [], []
+
+    def constant(block, inputs, y):
+        """Channel c is c everywhere: what averages positions, and only those, hands 0, 1, 2, ... to the head."""
+        shapes.append(y.shape)
+        return torch.arange(y.shape[1]).float()[:, None, None].expand_as(y)
+
     hooks = [
-        model.blocks.register_forward_hook(lambda module, inputs, output: constant),
-        model.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach())),
+        model.blocks[-1].register_forward_hook(constant),
+        linear.register_forward_pre_hook(lambda linear, inputs: features.append(inputs[0].detach())),
     ]
-    model(images.detach())
+    call(model, images=torch.randn(N, 3, 32, 32))
     for hook in hooks:
         hook.remove()
-    suspects = {"positions are summed; their mean doesn't grow with the image": 256 * constant[:, :, 0, 0]}
+    if not (shapes and features):
+        raise CheckFailed("forward must use all of the network: the blocks, then the head")
+    _, channels, height, width = shapes[0]
+    if linear.in_features != channels:
+        few = f"a mean over positions leaves {channels} numbers per image, {10 * channels + 10} weights"
+        raise CheckFailed(f"the head has {10 * linear.in_features + 10} weights, one set per position: {few}")
+    if call(model, images=torch.randn(3, 3, 40, 24)).shape != (3, 10):
+        raise CheckFailed("3 images of 40 x 24 don't give logits [3, 10]: average over all positions, however many")
+    expected = torch.arange(channels).float().expand(N, channels)
+    suspects = {"positions are summed; their mean doesn't grow with the image": height * width * expected}
     mixed = "what reaches the head isn't a mean over positions (in memory, a map [N, C, H, W] is channel after channel)"
-    compare(seen[-1], constant[:, :, 0, 0], suspects, of=mixed)
+    compare(features[0], expected, suspects, of=mixed)
 
 
-def _check_shortcut(block, channels, name):
+def _check_shortcut(block, name):
     """With its branch silenced, a residual block is the identity (up to a ReLU), for values and for gradients."""
-    silenced = [module for module in block.branch.modules() if getattr(module, "weight", None) is not None][-1]
-    for parameter in silenced.parameters():
+    weighted = [module for module in block.branch.modules() if getattr(module, "weight", None) is not None]
+    for parameter in weighted[-1].parameters():
         nn.init.zeros_(parameter)
+    channels = next(len(module.weight) for module in weighted if isinstance(module, nn.BatchNorm2d | nn.Conv2d))
     x = torch.rand(3, channels, 6, 5, requires_grad=True)  # positive, so that a ReLU after the sum changes nothing
     y = call(block, x=x)
     if isinstance(y, torch.Tensor) and not y.any():

@@ -36,12 +36,13 @@ class Checks:
     def __call__(self, name, *answers):
         """Print one line if the answers to exercise `name` are right, else raise CheckFailed with the diagnosis.
 
-        Leaves torch's random state as it was. Raises KeyError, with the known names, if there is no such exercise.
+        Leaves torch's random state as it was. An unknown name fails too, and the message lists the known ones.
         """
         if name not in self.functions:
             close = difflib.get_close_matches(name, self.functions, n=1)
             guess = f'did you mean "{close[0]}"? ' if close else ""
-            raise KeyError(f'no exercise "{name}" in this chapter; {guess}Its exercises: {", ".join(self.functions)}')
+            known = ", ".join(self.functions)
+            raise CheckFailed(f'no exercise "{name}" in this chapter; {guess}Its exercises: {known}')
         function = self.functions[name]
         wanted = list(inspect.signature(function).parameters)
         if len(answers) != len(wanted):
@@ -52,6 +53,9 @@ class Checks:
                 praise = function(*answers)
             except CheckFailed as failed:
                 raise CheckFailed(f"{name}: {failed}") from failed.__cause__
+            except Exception as error:  # the check expected something else than what the answer returned
+                found = f"the check fails with {type(error).__name__}: {error}"
+                raise CheckFailed(f"{name}: does this return what the task asks for? With it, {found}") from error
         print(f"{name}: right. {praise}")
 
 
@@ -61,7 +65,7 @@ def call(answer, **inputs):
     Raises CheckFailed if it can't be called, isn't written yet, raises an exception, or changes a tensor it was given.
     """
     if not callable(answer):
-        raise CheckFailed(f"give the function or class itself, its name without brackets; this is {_describe(answer)}")
+        raise CheckFailed(f"give the function or class itself, its name without brackets; this is {describe(answer)}")
     before = {name: value.detach().clone() for name, value in inputs.items() if isinstance(value, torch.Tensor)}
     try:
         result = answer(*inputs.values())
@@ -71,7 +75,7 @@ def call(answer, **inputs):
         if isinstance(error, NotImplementedError) and not str(error):
             todo = "put your code where `raise NotImplementedError()` stands, run that cell, then this one"
             raise CheckFailed(f"not written yet: {todo}") from error
-        given = ", ".join(f"{name} = {_describe(value)}" for name, value in inputs.items()) or "nothing"
+        given = ", ".join(f"{name} = {describe(value)}" for name, value in inputs.items()) or "nothing"
         raise CheckFailed(f"{type(error).__name__}{_line(error)}: {error}. It was called with {given}") from error
     for name, value in before.items():
         if not torch.equal(value, inputs[name]):
@@ -113,7 +117,7 @@ def diagnose(actual, expected, sizes=None, tolerance=1e-5):
     if isinstance(actual, Real) and expected.ndim == 0:
         actual = torch.tensor(actual, dtype=expected.dtype)
     if not isinstance(actual, torch.Tensor):
-        return f"gives {_describe(actual)}, expected {'a number' if expected.ndim == 0 else 'a tensor'}"
+        return f"gives {describe(actual)}, expected {'a number' if expected.ndim == 0 else 'a tensor'}"
     if actual.shape != expected.shape:
         return _diagnose_shape(actual, expected)
     if actual.dtype != expected.dtype:
@@ -191,11 +195,11 @@ def _sorted(rows):
     return rows[(rows @ torch.arange(1.0, 1 + rows.shape[1], dtype=rows.dtype).sqrt()).argsort()]
 
 
-def _describe(value):
+def describe(value):
     """A value in an error message: a tensor by type and shape, code by its name, the rest as Python shows it."""
     if isinstance(value, torch.Tensor):
         return f"{_dtype(value)} {list(value.shape)}"
-    if isinstance(value, (Real, str, bool)):
+    if value is None or isinstance(value, Real | str):
         return repr(value)
     return getattr(value, "__name__", f"a {type(value).__name__}")
 

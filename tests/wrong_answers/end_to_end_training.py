@@ -243,6 +243,7 @@ wrong("accuracy-interval", "the division by 1 + z²/n is missing")(partial(wilso
 wrong("accuracy-interval", "changed places")(lambda correct, n: wilson(correct, n)[::-1])
 wrong("accuracy-interval", "in percent")(lambda correct, n: tuple(100 * end for end in wilson(correct, n)))
 wrong("accuracy-interval", "expected two numbers, low and high; got 0.")(lambda correct, n: wilson(correct, n)[0])
+wrong("accuracy-interval", "does this return what the task asks for?")(lambda correct, n: ("low", "high"))
 wrong("accuracy-interval", "the interval of the error rate")(lambda correct, n: wilson(n - correct, n))
 
 
@@ -283,7 +284,7 @@ class Net(nn.Module):
         return self.head(self.features(images).mean((2, 3)))
 
 
-@wrong("mend-model", "7 images give 1792 rows of logits: the 256 positions of the map are folded into the batch")
+@wrong("mend-model", "7 images give float32 [1792, 10], expected logits [7, 10]: the 256 positions of the map")
 class FoldedIntoBatch(Net):
     def forward(self, images):
         return self.head(self.features(images).view(-1, 16))
@@ -370,12 +371,25 @@ class BranchUnused(Net):
             return torch.relu(x)
 
 
-@wrong("mend-model", "missing: ['head']")
+@wrong("mend-model", "forward must use all of the network")
+class BlocksUnused(Net):
+    def forward(self, images):
+        return self.head(self.stem(images).mean((2, 3)))
+
+
+@wrong("mend-model", "expected logits [7, 10]")
 class NoHead(Net):
+    def forward(self, images):
+        return self.features(images).mean((2, 3))
+
+
+@wrong("mend-model", "keep the parts of the network")
+class OtherParts(nn.Sequential):
     def __init__(self):
-        super().__init__()
-        self.classifier = self.head
-        del self.head
+        super().__init__(Block(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+
+
+wrong("mend-model", "give the class itself")(Net())
 
 
 # --------------------------------------------------------------------------------------------------------- mend-run
