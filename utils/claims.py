@@ -4,6 +4,7 @@ Knows: how to show a claim with what was measured, and how to leave a record of 
 so that any executed copy of a notebook can be read back. Doesn't know: whether a claim is interesting, or
 how its numbers were measured; that is written in the chapter, next to the claim.
 """
+
 import html
 import os
 import statistics
@@ -97,5 +98,5 @@ def _html(holds, sentence, shown, context):
         f'<div class="claim {"holds" if holds else "fails"}" style="border-left:4px solid {colour};padding:.3em .8em">'
         f'<strong style="color:{colour}" role="img" aria-label="{label}">{mark}</strong> {html.escape(sentence)}'
         f'<ul style="margin:.2em 0;font-size:.9em">{rows}</ul>'
-        f'<small>checked by this run: {html.escape(context)}</small></div>'
+        f"<small>checked by this run: {html.escape(context)}</small></div>"
     )

@@ -98,7 +98,7 @@ def fit(
 
     model: takes uint8 images [N, H, W, C], gives logits [N, K] (its first layer is Standardize).
     train, validation: splits with .images uint8 [N, H, W, C] and .labels int64 [N].
-    lr: the peak of a one-cycle schedule (Smith 2018), stepped once per batch.
+    lr: the peak of a one-cycle schedule (Smith and Topin 2017), stepped once per batch.
     optimizer: called as optimizer(parameters, lr=lr), gives the update rule.
     augment: functions (images, generator) -> images, applied to each training batch in turn.
     seed: orders the batches and draws the augmentations and dropout masks. The initial weights are the caller's.
