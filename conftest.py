@@ -16,8 +16,9 @@ import pytest
 from nbval.plugin import IPyNbCell
 from papermill.translators import PythonTranslator
 
-from tools.execute import ANSI, CELL_SECONDS
-from tools.notebooks import budget_parameters, tags
+from tools.execute import ANSI, CELL_SECONDS, STRICT
+from tools.notebooks import tags
+from tools.parameters import effective
 
 BUDGET = os.environ.get("BOOK_BUDGET", "laptop")
 GPU_CHECK = """\
@@ -39,7 +40,7 @@ def pytest_collection_modifyitems(items):
     for item in cells:
         item.output_timeout = 60  # nbval's own 5 s for a message is not enough for a large figure on a busy machine
         if BUDGET != "laptop" and "parameters" in tags(item.cell):
-            parameters = budget_parameters(item.path, BUDGET)
+            parameters = effective(item.path, item.parent.nb, BUDGET)
             item.cell.source += "\n" + PythonTranslator.codify(parameters, f"budget {BUDGET}")
     for notebook in dict.fromkeys(item.parent for item in cells):
         notebook.setup = functools.partial(_start_kernel, notebook)
@@ -49,9 +50,9 @@ def pytest_collection_modifyitems(items):
 
 
 def _start_kernel(notebook):
-    """Starts the notebook's kernel as the book's own run does: strict, and without the user's IPython settings."""
+    """Starts the kernel as the book's own run does: strict about claims, without the user's IPython settings."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as empty:
-        patch.setenv("BOOK_STRICT", "1")
+        patch.setenv("BOOK_STRICT", STRICT[BUDGET])
         patch.setenv("IPYTHONDIR", empty)
         type(notebook).setup(notebook)
 

@@ -14,21 +14,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tools import setup_cell
 from tools.execute import ExecutionFailed, execute
-from tools.notebooks import (
-    BUDGETS,
-    ROOT,
-    budget_parameters,
-    chapters,
-    differences,
-    fingerprint,
-    outputs_hash,
-    read,
-    with_outputs,
-    write,
-)
+from tools.notebooks import ROOT, chapters, differences, fingerprint, outputs_hash, read, with_outputs, write
+from tools.parameters import BUDGETS, effective
 
 BUILD = ROOT / "_build"
 EXECUTED, SOURCE, SITE = BUILD / "executed", BUILD / "source", BUILD / "html"
@@ -51,8 +42,7 @@ def main(arguments=None):
 
 def current(path, budget="laptop", places=None):
     """The chapter with its stored outputs if those are current, else None; says which, and why not."""
-    parameters = {} if budget == "laptop" else budget_parameters(path, budget)
-    now, reasons = fingerprint(path, parameters), ["it was never executed"]
+    now, reasons = fingerprint(path, effective(path, read(path), budget)), ["it was never executed"]
     for place in places or (path, EXECUTED / path.name):
         book = read(place).metadata.get("book") if place.exists() else None
         if book is None:
@@ -104,8 +94,9 @@ def build():
     print("site: building", flush=True)
     start, new = time.perf_counter(), BUILD / "new"
     shutil.rmtree(new, ignore_errors=True)  # from nothing each time: a page that warned must warn again
-    command = [sys.executable, "-m", "jupyter_book", "build", str(SOURCE), "--path-output", str(new)]
-    done = subprocess.run([*command, "-W", "--keep-going", "-q"], stdout=subprocess.PIPE, text=True)
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    options = ["--path-output", new, "-W", "--keep-going", "-q"]
+    done = subprocess.run([jupyter_book, "build", SOURCE, *options], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise ValueError(
             f"{done.stdout}\nThe site was not built: see the warnings above, each of which is an error here."

@@ -18,36 +18,27 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from papermill.parameterize import parameterize_notebook
+from papermill.translators import PythonTranslator
 
-from tools.notebooks import (
-    PACKAGES,
-    ROOT,
-    budget_parameters,
-    code_cells,
-    defaults,
-    fingerprint,
-    outputs_hash,
-    read,
-    strip_outputs,
-    write,
-)
+from tools.notebooks import PACKAGES, ROOT, code_cells, fingerprint, outputs_hash, read, strip_outputs, tagged, write
+from tools.parameters import effective
 
 CELL_SECONDS = {"smoke": 120, "laptop": 600, "full": 3600}  # the longest that one cell may take, by budget
+STRICT = {"smoke": "0", "laptop": "1", "full": "1"}  # the claims are about more than a smoke test measures
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 # Run in the kernel after the last cell: what it ran on, and which of the book's files it really loaded.
 INSPECTION = """
-import json, pathlib, platform, sys
-import torch
-gpu = torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
-cpu = f"CPU ({{platform.machine()}}, {{torch.get_num_threads()}} threads)"
+import importlib.metadata, json, pathlib, platform, sys
+torch = sys.modules.get("torch")
+gpu = torch and torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
+cpu = f"CPU ({{platform.machine()}}" + (f", {{torch.get_num_threads()}} threads)" if torch else ")")
 files = [pathlib.Path(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)]
 files = [file.relative_to({root!r}) for file in files if file.is_relative_to({root!r})]
 print(json.dumps({{
     "device": torch.cuda.get_device_name() if gpu else cpu,
     "python": platform.python_version(),
-    "torch": torch.__version__,
+    "torch": importlib.metadata.version("torch"),
     "files": sorted(file.as_posix() for file in files if file.parts[0] in {packages!r}),
 }}))
 """
@@ -70,23 +61,20 @@ class ExecutionFailed(RuntimeError):
 def execute(path, budget="laptop", failed=ROOT / "_build" / "failed"):
     """An executed copy of the chapter at `path`, with what it ran on in `metadata.book`.
 
-    budget: whose parameters to inject. A claim that doesn't hold is an error here. Raises ExecutionFailed, and leaves
-    the copy as far as it came in the folder `failed`.
+    budget: whose parameters to inject. A claim that doesn't hold is an error here, save on the smoke budget, which only
+    sees whether every cell runs. Raises ExecutionFailed, and leaves the copy as far as it came in the folder `failed`.
     """
+    source = read(path)
+    parameters = effective(path, source, budget)
+    before, notebook = fingerprint(path, parameters), strip_outputs(source)
     # The laptop budget is what the parameters cell says already, so its copy needs no injected cell.
-    parameters = {} if budget == "laptop" else budget_parameters(path, budget)
-    source, before = read(path), fingerprint(path, parameters)
-    notebook = strip_outputs(source)
-    if parameters:
-        notebook = parameterize_notebook(notebook, parameters)
-        notebook.metadata.pop("papermill", None)
-        for cell in notebook.cells:
-            cell.metadata.pop("papermill", None)
-            if "injected-parameters" in cell.metadata.get("tags", []):
-                cell.id = "injected-parameters"
+    if budget != "laptop":
+        cell = nbformat.v4.new_code_cell(PythonTranslator.codify(parameters, f"budget {budget}"), id="injected")
+        cell.metadata.tags = ["injected-parameters"]  # papermill's name for it
+        notebook.cells.insert(notebook.cells.index(tagged(notebook, "parameters")) + 1, cell)
     start = time.perf_counter()
     try:
-        inspection = _run(notebook, path, CELL_SECONDS[budget])
+        inspection = _run(notebook, path, budget)
     except ExecutionFailed as error:
         write(notebook, failed / path.name)
         raise ExecutionFailed(f"{error}\nIts outputs so far: {failed / path.name}") from None
@@ -98,7 +86,7 @@ def execute(path, budget="laptop", failed=ROOT / "_build" / "failed"):
         "fingerprint": before,
         "outputs": outputs_hash(notebook),
         "budget": budget,
-        "parameters": {**defaults(source), **parameters},
+        "parameters": parameters,
         **inspection,
         "seconds": round(time.perf_counter() - start, 1),
         "date": datetime.date.today().isoformat(),
@@ -106,15 +94,15 @@ def execute(path, budget="laptop", failed=ROOT / "_build" / "failed"):
     return notebook
 
 
-def _run(notebook, path, seconds):
+def _run(notebook, path, budget):
     """Executes the cells of `notebook` in place; returns what INSPECTION printed."""
     cells = code_cells(notebook)
     with tempfile.TemporaryDirectory() as empty:
         # An empty IPYTHONDIR: the reader's own startup files and settings are not part of the book.
-        environment = {**os.environ, "BOOK_STRICT": "1", "IPYTHONDIR": empty}
+        environment = {**os.environ, "BOOK_STRICT": STRICT[budget], "IPYTHONDIR": empty}
         client = NotebookClient(
             notebook,
-            timeout=seconds,
+            timeout=CELL_SECONDS[budget],
             kernel_manager_class=BookKernelManager,
             coalesce_streams=True,
             record_timing=False,
@@ -136,7 +124,7 @@ def _run(notebook, path, seconds):
                 client.execute_cell(inspection, len(notebook.cells) - 1)
                 notebook.cells.pop()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            raise ExecutionFailed(_report(path, cell, number, len(cells), error, seconds)) from None
+            raise ExecutionFailed(_report(path, cell, number, len(cells), error, CELL_SECONDS[budget])) from None
     return json.loads(inspection.outputs[0].text)
 
 

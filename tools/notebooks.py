@@ -13,11 +13,9 @@ import re
 from pathlib import Path
 
 import nbformat
-import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
-BUDGETS = ("smoke", "laptop", "full")
 PACKAGES = ("utils", "exercises")  # the book's own code; all else is the lock file's matter
 DATA = "application/vnd.book.data+json"
 CLAIM = "application/vnd.book.claim+json"
@@ -111,27 +109,10 @@ def with_outputs(notebook, executed):
     return result
 
 
-def budget_parameters(path, budget):
-    """Parameters that parameters/<chapter>/<budget>.yml sets, as a dict.
-
-    Raises LookupError for an unknown budget, or one that this chapter has no file for.
-    """
-    file = path.parent.parent / "parameters" / path.stem / f"{budget}.yml"
-    if budget not in BUDGETS or not file.exists():
-        raise LookupError(f"no budget {budget!r} for {path.stem}: expected one of {', '.join(BUDGETS)} and {file}")
-    return yaml.safe_load(file.read_text()) or {}
-
-
-def defaults(notebook):
-    """Values that the parameters cell assigns, as a dict."""
-    body = ast.parse(tagged(notebook, "parameters").source).body
-    return {node.target.id: ast.literal_eval(node.value) for node in body if isinstance(node, ast.AnnAssign)}
-
-
-def fingerprint(path, parameters=()):
+def fingerprint(path, parameters):
     """What the outputs of the chapter at `path` depend on: {part: hash of its content}.
 
-    Parts are the chapter's code, its parameters (`parameters` override the defaults), the data manifest, and each file
+    Parts are the chapter's code, its `parameters` ({name: value}, all of them), the data manifest, and each file
     of the book's packages that the code imports, directly or through others. The setup cell is no part: it only finds
     the book. Neither is prose.
     """
@@ -139,7 +120,7 @@ def fingerprint(path, parameters=()):
     cells = [cell.source for cell in code_cells(notebook) if not {"setup", "parameters"} & set(tags(cell))]
     parts = {
         "code": _hash("\0".join(cells)),
-        "parameters": _hash(json.dumps({**defaults(notebook), **dict(parameters)}, sort_keys=True)),
+        "parameters": _hash(json.dumps(parameters, sort_keys=True)),
     }
     code = "\n".join(TransformerManager().transform_cell(cell) for cell in cells)
     for file in [root / "data" / "manifest.json", *imported_files(code, root)]:
