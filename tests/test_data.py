@@ -380,6 +380,7 @@ def test_failed_download_says_so_keeps_nothing_and_starts_again(home, store, mon
     message = str(caught.value)
     assert f"Can't download {name} from http://127.0.0.1" in message and f"`python -m utils.data {name}`" in message
     assert f"into {store / name}" in message and "BOOK_DATA" in message
+    assert ("timed out" in message) == (fault == "silence")
     assert ("login page" in message) == (fault in ("cut short", "other bytes"))
     assert left_in(store) == [] and list((store / name).iterdir()) == []
     assert socket.getdefaulttimeout() is None
