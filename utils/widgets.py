@@ -2,7 +2,7 @@
 
 Knows: how a figure's JavaScript is put together, and how its static picture and alt text travel with it, for GitHub,
 print and readers without JavaScript. Doesn't know: what the figures draw; that is one file each in utils/js, which
-names its own sources of truth and is compared with torch in tests/test_widgets.py.
+is compared with torch in tests/browser/test_widgets.py.
 
 A new figure is a subclass of Figure with `_esm = script("name.js")`, its traits, `draw()` and `alt()`.
 """
@@ -47,6 +47,9 @@ class Figure(anywidget.AnyWidget):
     def alt(self):
         """What is to be seen, in words, with the values as they stand."""
         raise NotImplementedError
+
+    # ipywidgets 7 (Colab's) shows a widget through this method if it is there, and would leave the picture out.
+    _ipython_display_ = None
 
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -94,15 +97,21 @@ class SoftmaxCrossEntropy(Figure):
 
     def draw(self):
         probabilities, loss, gradient = self._values()
-        figure, axes = figures.subplots(1, 3, figsize=(8, 2.8), sharey=False)
+        figure, axes = figures.subplots(1, 3, figsize=(8, 2.8))
+        blue, orange, green = figures.COLOURS[:3]
         names = [f"{name}\n(true)" if k == self.target else name for k, name in enumerate(self.classes)]
-        rows = (("logits $z$", self.logits), ("probabilities $p$", probabilities), ("gradient $p - y$", gradient))
-        for axis, (label, values), colour in zip(axes, rows, figures.COLOURS, strict=False):
+        rows = (
+            ("logits z", self.logits, blue),
+            ("probabilities p", probabilities, green),
+            ("gradient p − y", gradient, orange),
+        )
+        for axis, (label, values, colour) in zip(axes, rows, strict=True):
             axis.bar(names, values, color=colour)
             axis.axhline(0, color="black", linewidth=0.8)
             axis.set_title(label, fontsize=11)
-            axis.tick_params(axis="x", length=0)
-        figure.suptitle(rf"loss $-\ln p_{{\mathrm{{{self.classes[self.target]}}}}}$ = {loss:.2f} nats")
+            axis.set_axisbelow(True)
+            axis.grid(False, axis="x")
+        figure.suptitle(f"loss −ln p({self.classes[self.target]}) = {loss:.2f} nats")
         return figure
 
     def alt(self):

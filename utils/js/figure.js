@@ -18,6 +18,13 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** The outermost element of a figure: a labelled group that adapts to its own width, as figure.css says. */
+export function frame(css, label, ...children) {
+  const about = { class: `bookfig ${css}`, role: "group", "aria-label": `Interactive figure: ${label}` };
+  // JupyterLab would otherwise take the arrow keys for moving from cell to cell.
+  return html("div", { class: "bookfig-frame", "data-lm-suppress-shortcuts": "true" }, html("div", about, ...children));
+}
+
 /** x with a fixed number of digits, a real minus sign, and no minus before a zero. */
 export function format(x, digits = 2) {
   const text = Math.abs(x).toFixed(digits);

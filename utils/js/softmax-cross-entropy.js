@@ -1,6 +1,6 @@
 /* Softmax cross-entropy of one example: logits to drag, probabilities, loss in nats, gradient p - y, gradient steps.
-   The four functions at the top are the mathematics of chapter 1; tests/test_widgets.py compares them with torch. */
-import { animate, clamp, drag, format, html, keySlider, slider, svg } from "./figure.js";
+   The four functions at the top are the mathematics of chapter 1; tests/browser/test_widgets.py compares them with torch. */
+import { animate, clamp, drag, format, frame, html, keySlider, slider, svg } from "./figure.js";
 
 /** p_k = exp(z_k) / sum_j exp(z_j), with the largest logit subtracted so that no exp overflows. */
 export function softmax(z) {
@@ -42,6 +42,7 @@ function render({ model, el }) {
   let z = start; // what is drawn; follows the model, gradually after a step
   let before = []; // [p_y, loss] ahead of each step since the last drag
   let gliding = false;
+  let changes = 0; // of the logits so far
 
   // Columns: logits, probabilities, gradient
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "bars", role: "group", "aria-label": "Bars" });
@@ -163,13 +164,13 @@ function render({ model, el }) {
   }
 
   function follow() {
-    const [from, to] = [z, model.get("logits")];
+    const [from, to, turn] = [z, model.get("logits"), ++changes];
     if (!gliding) {
       z = to;
       return draw();
     }
     animate(350, (t) => {
-      if (model.get("logits") !== to) return; // dragged meanwhile
+      if (turn !== changes) return; // something else moved the logits meanwhile
       z = to.map((to_k, k) => from[k] + (to_k - from[k]) * (t === 1 ? 1 : t * (2 - t)));
       draw();
     });
@@ -227,9 +228,7 @@ function render({ model, el }) {
   const hint = html("p", { class: "hint" }, "The arrows show where the next step takes each logit: z \u2212 \u03b7(p \u2212 y).");
   const buttons = html("div", { class: "buttons" }, stepButton, resetButton);
   const side = html("div", { class: "side" }, loss, curve, eta, buttons, status, hint);
-  const figure = html("div", { class: "bookfig softmax", role: "group", "aria-label": "Interactive figure: softmax cross-entropy" });
-  figure.append(html("div", {}, choice, picture), side);
-  el.append(html("div", { class: "bookfig-frame" }, figure));
+  el.append(frame("softmax", "softmax cross-entropy", html("div", {}, choice, picture), side));
   draw();
 }
 
