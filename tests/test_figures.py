@@ -21,7 +21,7 @@ def shown(monkeypatch):
 
 
 def draw():
-    figure, axis = figures.subplots()
+    figure, axis = plt.subplots()
     axis.plot([0, 1], label="line")
     return figure
 
@@ -49,7 +49,7 @@ def test_a_figure_without_alt_text_is_refused(shown):
 
 
 def test_a_band_is_mean_and_standard_deviation():
-    figure, axis = figures.subplots()
+    figure, axis = plt.subplots()
     runs = torch.tensor([[1.0, 5.0], [3.0, 9.0], [8.0, 4.0]])
     figures.band(axis, [10, 20], runs, "runs")
     assert axis.lines[0].get_ydata().tolist() == pytest.approx(runs.mean(0).tolist())
@@ -72,7 +72,7 @@ def test_an_image_grid_shows_every_image_once():
 
 
 def test_a_histogram_per_layer_is_a_density():
-    figure, axis = figures.subplots()
+    figure, axis = plt.subplots()
     figures.histogram_per_layer(axis, {"first": torch.randn(5000), "second": 3 * torch.randn(5000)})
     for line in axis.lines:
         x, density = line.get_data()

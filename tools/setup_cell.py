@@ -13,6 +13,7 @@ from tools.notebooks import ROOT, chapters, read, tagged, write
 
 TEMPLATE = """\
 # @title Setup: find the book, or fetch it in Colab
+# fmt: off
 import shutil
 import subprocess
 import sys

@@ -30,14 +30,8 @@ STYLE = {
     + cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))])
     + cycler(marker=["o", "s", "^", "D", "v"]),
     "lines.markersize": 4,
-    "svg.hashsalt": "book",  # the same drawing gives the same file
 }
-
-
-def subplots(rows=1, columns=1, **options):
-    """plt.subplots in the book's look; returns (figure, axes)."""
-    with plt.rc_context(STYLE):
-        return plt.subplots(rows, columns, **options)
+plt.rcParams.update(STYLE)
 
 
 def show(figure, alt, caption=None):
@@ -49,8 +43,7 @@ def show(figure, alt, caption=None):
     if len(alt) < 20:
         raise ValueError(f"alt text {alt!r} is too short: say what the figure shows, its axes and what to notice")
     picture = io.BytesIO()
-    with plt.rc_context(STYLE):
-        figure.savefig(picture, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
+    figure.savefig(picture, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
     plt.close(figure)
     data = {"image/png": base64.b64encode(picture.getvalue()).decode(), "text/plain": alt}
     display(data, metadata={"image/png": {"alt": alt}}, raw=True)
@@ -62,7 +55,7 @@ def image_grid(images, titles=None, columns=8, size=1.0):
     """A grid of images uint8 [N, H, W, C] (C = 1 is grey) with a title each; returns the figure."""
     rows = -(-len(images) // columns)
     height = size + (0.28 if titles else 0)  # inches; room for a title
-    figure, axes = subplots(rows, columns, figsize=(size * columns, height * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, height * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for i, (image, axis) in enumerate(zip(images, axes.flat, strict=False)):
