@@ -30,8 +30,8 @@ def run(name, output=None, budget="laptop", **parameters):
     output = Path(output) if output else ROOT / "_build" / "runs" / path.name
     output.parent.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(
-        path,
-        output,
+        str(path),
+        str(output),
         parameters=values,
         cwd=path.parent,
         execution_timeout=CELL_SECONDS["full"],
