@@ -97,7 +97,7 @@ class SoftmaxCrossEntropy(Figure):
 
     def draw(self):
         probabilities, loss, gradient = self._values()
-        figure, axes = figures.subplots(1, 3, figsize=(8, 2.8))
+        figure, axes = plt.subplots(1, 3, figsize=(8, 2.8))
         blue, orange, green = figures.COLOURS[:3]
         names = [f"{name}\n(true)" if k == self.target else name for k, name in enumerate(self.classes)]
         rows = (

@@ -5,7 +5,9 @@ import pytest
 from tests.mini_site import ROOT
 
 SITE = ROOT / "_build" / "html"
-PAGES = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html")) or ["index.html"]
+PAGES = sorted(
+    str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts
+) or ["index.html"]
 
 
 @pytest.fixture(scope="module")
