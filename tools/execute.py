@@ -25,6 +25,10 @@ from tools.parameters import effective
 
 CELL_SECONDS = {"smoke": 120, "laptop": 600, "full": 3600}  # the longest that one cell may take, by budget
 STRICT = {"smoke": "0", "laptop": "1", "full": "1"}  # the claims are about more than a smoke test measures
+METADATA = {  # the same on every machine; the version of Python is in metadata.book
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 # Run in the kernel after the last cell: what it ran on, and which of the book's files it really loaded.
@@ -81,7 +85,7 @@ def execute(path, budget="laptop", failed=ROOT / "_build" / "failed"):
     _refuse_untracked(inspection.pop("files"), path, before)
     if fingerprint(path, parameters) != before:
         raise ExecutionFailed(f"{path.name}, or code that it imports, was edited while it ran: run it again")
-    notebook.metadata.language_info = {"name": "python"}  # the version is in metadata.book
+    notebook.metadata.update(METADATA)
     notebook.metadata.book = {
         "fingerprint": before,
         "outputs": outputs_hash(notebook),

@@ -103,7 +103,7 @@ def with_outputs(notebook, executed):
         result.cells.insert(position, copy.deepcopy(executed.cells[injected[0]]))
     for cell, ran in zip(code_cells(result), code_cells(executed), strict=True):
         cell.outputs, cell.execution_count = copy.deepcopy(ran.outputs), ran.execution_count
-    for key in ("widgets", "book"):
+    for key in ("widgets", "book", "kernelspec", "language_info"):
         if key in executed.metadata:
             result.metadata[key] = copy.deepcopy(executed.metadata[key])
     return result
