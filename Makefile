@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 BUDGET ?= laptop
+COLAB_PYTHON ?= 3.13
 VENV := .venv
 RUN := $(VENV)/bin/python
 
@@ -39,8 +40,9 @@ test: $(VENV)/installed  ## check the code, build the site, run all tests and ev
 test-gpu: $(VENV)/installed  ## run every chapter on this machine's GPU; fails where one fell back to the CPU
 	@BOOK_DEVICE=cuda BOOK_BUDGET=$(BUDGET) $(RUN) -m pytest chapters
 
-test-colab:  ## run every chapter with Colab's package versions (makes .venv-colab, needs Python 3.13)
-	@PYTHON=$(PYTHON) sh tools/test_colab.sh
+test-colab: BUDGET = smoke
+test-colab: $(VENV)/installed  ## run every chapter with Colab's versions of everything (needs Python 3.13 and 5 GB)
+	@$(RUN) -m tools.colab .venv-colab --python $(COLAB_PYTHON) --budget $(BUDGET)
 
 outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, store outputs in chapters/
 	@$(RUN) -m tools.outputs $(CHAPTER)
