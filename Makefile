@@ -42,7 +42,7 @@ test-gpu: $(VENV)/installed  ## run every chapter on this machine's GPU; fails w
 
 test-colab: BUDGET = smoke
 test-colab: $(VENV)/installed  ## run every chapter with Colab's versions of everything (needs Python 3.13 and 5 GB)
-	@$(RUN) -m tools.colab .venv-colab --python $(COLAB_PYTHON) --budget $(BUDGET)
+	@$(RUN) -m tools.colab --python $(COLAB_PYTHON) --budget $(BUDGET)
 
 outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, store outputs in chapters/
 	@$(RUN) -m tools.outputs $(CHAPTER)

@@ -1,9 +1,7 @@
-"""Runs every chapter as Colab would: with its package versions, a stand-in for its module, and an empty /content.
+"""Runs every chapter as Colab would: with its package versions, its module imported, and a /content without the book.
 
-The setup cell then does there what it does in Colab: it fetches the book, here from a repository made of this folder as
-it stands, and installs what Colab lacks. Knows nothing of Colab's pages; only a person with a browser can try those.
-
-    python -m tools.colab FOLDER   (FOLDER holds the environment; it is made if it is not there)
+The setup cell then does what it does there: it fetches the book, here from a repository made of this folder as it
+stands, and installs what Colab lacks. Doesn't know Colab's own pages: only a person with a browser can try those.
 """
 
 import argparse
@@ -14,78 +12,82 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nbformat.v4 import new_code_cell
+
 from tools import setup_cell
 from tools.notebooks import ROOT, chapters, read, tagged, write
 from tools.parameters import BUDGETS
 
 REQUIREMENTS = Path(__file__).with_name("colab.txt")
-PLACE = ROOT / "_build" / "colab"
-# anywidget asks Colab to allow its widgets. A .pth file has Python import the module at its start, as Colab's kernel is.
-MODULE = "class output:\n    enable_custom_widget_manager = staticmethod(lambda: None)\n"
+ENVIRONMENT, PLACE = ROOT / ".venv-colab", ROOT / "_build" / "colab"
+MODULE = '''"""Stands for Colab's module; anywidget asks it to allow widgets."""
+
+
+class output:
+    enable_custom_widget_manager = staticmethod(lambda: None)
+'''
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="make test-colab", description="Runs every chapter with Colab's versions.")
-    parser.add_argument("environment", type=Path, help="folder of the environment")
-    parser.add_argument("--python", default="3.13", help="Python to make it with, a version or a path")
+    parser = argparse.ArgumentParser(prog="python -m tools.colab", description="Runs every chapter as Colab would.")
+    parser.add_argument(
+        "--here", action="store_true", help="with this Python, in Colab's own image; else in .venv-colab"
+    )
+    parser.add_argument("--python", default="3.13", help="what to make .venv-colab with: a version or a path")
     parser.add_argument("--budget", choices=BUDGETS, default="smoke")
     given = parser.parse_args(arguments)
-    python = install(given.environment.absolute(), given.python)
-    shutil.rmtree(PLACE, ignore_errors=True)
-    address, content = publish(PLACE / "origin"), PLACE / "content"
-    content.mkdir()
-    shutil.copytree(ROOT / "parameters", PLACE / "parameters")
-    for path in chapters():
-        notebook = read(path)
-        source = setup_cell.source(str(address), "main").replace('"/content', f'"{content}')
-        tagged(notebook, "setup").source = source
-        write(notebook, PLACE / "chapters" / path.name)
-    environment = {**os.environ, "BOOK_BUDGET": given.budget}
+    python = sys.executable if given.here else install(given.python)
+    before = packages(python)
+    copy_chapters()
     options = ["-p", "no:cacheprovider", "--rootdir", ROOT, PLACE / "chapters"]
+    environment = {**os.environ, "BOOK_BUDGET": given.budget}
     tests = subprocess.run([python, "-m", "pytest", *options], cwd=ROOT, env=environment)
-    replaced = [pin for pin in pins() if pin not in installed(python)]
-    if replaced:
-        sys.exit(f"The chapters replaced what Colab had installed: no longer there are {', '.join(replaced)}")
+    if replaced := before - packages(python):
+        sys.exit(f"The chapters replaced what Colab had: {', '.join(sorted(replaced))}")
     sys.exit(tests.returncode)
 
 
-def install(folder, python):
-    """Makes the environment unless it is there already; returns the Path of its Python."""
-    uv, inside, stamp = Path(sys.executable).with_name("uv"), folder / "bin" / "python", folder / "installed"
+def install(version):
+    """Makes the environment of Colab's versions unless it is there already; returns the Path of its Python."""
+    uv, python, stamp = Path(sys.executable).with_name("uv"), ENVIRONMENT / "bin" / "python", ENVIRONMENT / "installed"
     if not stamp.exists() or stamp.read_text() != REQUIREMENTS.read_text():
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"Installing Colab's versions into {folder}: another 5 GB", flush=True)
-        subprocess.run([uv, "venv", "--quiet", "--python", python, folder], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", inside, "-r", REQUIREMENTS], check=True)
-        (packages,) = folder.glob("lib/python*/site-packages")
-        (packages / "google" / "colab").mkdir(parents=True, exist_ok=True)
-        (packages / "google" / "colab" / "__init__.py").write_text(MODULE)
-        (packages / "colab.pth").write_text("import google.colab\n")
+        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        print(f"Installing Colab's versions into {ENVIRONMENT}: another 5 GB", flush=True)
+        subprocess.run([uv, "venv", "--quiet", "--python", version, ENVIRONMENT], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "-r", REQUIREMENTS], check=True)
+        (site_packages,) = ENVIRONMENT.glob("lib/python*/site-packages")
+        (site_packages / "google" / "colab").mkdir(parents=True, exist_ok=True)
+        (site_packages / "google" / "colab" / "__init__.py").write_text(MODULE)
         stamp.write_text(REQUIREMENTS.read_text())
-    return inside
+    return python
 
 
-def pins():
-    """Colab's versions, as name==version."""
-    return re.findall(r"^\S+==\S+", REQUIREMENTS.read_text(), re.M)
+def packages(python):
+    """What that Python has installed, {"name==version"}."""
+    command = [python, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
-def installed(python):
-    """What that Python has installed, each as name==version."""
-    command = [Path(sys.executable).with_name("uv"), "pip", "freeze", "--quiet", "--python", python]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+def copy_chapters():
+    """Puts the chapters into a folder without the book, as Colab has them, with a local repository as the address."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    content = PLACE / "content"
+    content.mkdir(parents=True)
+    shutil.copytree(ROOT / "parameters", PLACE / "parameters")
+    source = setup_cell.source(str(publish(PLACE / "origin")), "main")
+    for path in chapters():
+        notebook = read(path)
+        tagged(notebook, "setup").source = re.sub(r'"/content\b', f'"{content}', source)
+        notebook.cells.insert(0, new_code_cell("import google.colab  # as Colab's kernel has done", id="colab"))
+        write(notebook, PLACE / "chapters" / path.name)
 
 
 def publish(folder):
-    """A git repository of this folder as it stands, committed or not; returns its Path."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).exists():
+    """A git repository of the book as it stands, committed or not; returns its Path."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in names:
+        if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     git = ["git", "-c", "user.name=book", "-c", "user.email=book@localhost"]
