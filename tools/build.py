@@ -10,6 +10,7 @@ committed, or in `_build/executed/`, from an earlier build. Jupyter Book itself 
 import argparse
 import hashlib
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -70,16 +71,18 @@ def stage(notebooks):
     """Puts everything the site is made of into _build/source. notebooks: {path: executed notebook}."""
     shutil.rmtree(SOURCE, ignore_errors=True)
     (SOURCE / "chapters").mkdir(parents=True)
-    for file in (ROOT / "_config.yml", ROOT / "_toc.yml", *ROOT.glob("*.md")):
-        shutil.copy(file, SOURCE)
+    listed = re.findall(r"(?:file|root): *([\w/-]+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [f"{name}.md" for name in listed if (ROOT / f"{name}.md").exists()]
+    for name in ("_config.yml", "_toc.yml", *pages):
+        shutil.copy(ROOT / name, SOURCE)
     shutil.copytree(ROOT / "site", SOURCE / "site", ignore=shutil.ignore_patterns("__pycache__"))
     for path, notebook in notebooks.items():
         write(notebook, SOURCE / "chapters" / path.name)
     # By path: `site` is also the name of a module of Python's own.
     spec = importlib.util.spec_from_file_location("book_pages", ROOT / "site" / "pages.py")
-    pages = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pages)
-    pages.write_pages({path.stem: SOURCE / "chapters" / path.name for path in notebooks}, SOURCE)
+    generated = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generated)
+    generated.write_pages({path.stem: SOURCE / "chapters" / path.name for path in notebooks}, SOURCE)
 
 
 def build():
