@@ -19,6 +19,11 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 HERE = Path(__file__).parent
 MATHJAX = "mathjax/tex-chtml.js"
+MATHJAX_NOTICE = """\
+MathJax 3.2.2, Copyright (c) The MathJax Consortium. Unchanged files of its release, from
+https://github.com/mathjax/MathJax. Licensed under the Apache License, Version 2.0:
+https://www.apache.org/licenses/LICENSE-2.0
+"""
 GITHUB = "https://github.com/"
 COLAB_READY = (
     "Each chapter has a **Colab** button at its top. Run the first cell there: it fetches the rest of the book."
@@ -105,6 +110,7 @@ def copy_mathjax(app):
     for name in ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2", "a11y", "sre"):
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (source / name).is_dir() else shutil.copyfile)(source / name, partial / name)
+    (partial / "NOTICE.txt").write_text(MATHJAX_NOTICE, encoding="utf-8")
     partial.rename(target)
 
 

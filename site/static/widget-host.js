@@ -31,17 +31,20 @@
   }
 
   function mountAll() {
-    const { state } = JSON.parse(document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]').text);
+    const scripts = (kind) => document.querySelectorAll(`script[type="application/vnd.jupyter.widget-${kind}+json"]`);
+    const { state } = JSON.parse(scripts("state")[0].text);
     const models = {};
     const styles = new Set();
-    for (const view of document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')) {
+    for (const view of scripts("view")) {
       const id = JSON.parse(view.text).model_id;
       const own = state[id].state;
       styles.add(own._css);
       models[id] ??= makeModel(own);
       mount(view, models[id], own).catch((error) => console.error("An interactive figure could not start:", error));
     }
-    for (const text of styles) document.head.append(Object.assign(document.createElement("style"), { textContent: text }));
+    for (const textContent of styles) {
+      document.head.append(Object.assign(document.createElement("style"), { textContent }));
+    }
   }
 
   document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", mountAll) : mountAll();
