@@ -64,10 +64,10 @@ class Figure(anywidget.AnyWidget):
 
 
 class SoftmaxCrossEntropy(Figure):
-    """Logits to drag, with their softmax, the loss of the true class and its gradient p - y (chapter 1).
+    """Logits to drag, with their softmax ŷ, the loss of the true class and its gradient ŷ - y (chapter 1).
 
     classes: K names; logits: K numbers in -5..5, one per class; target: index of the true class;
-    step_size: eta of the step z <- z - eta (p - y), 0.1..4.
+    step_size: eta of the step z <- z - eta (ŷ - y), 0.1..4.
     """
 
     _esm = script("softmax-cross-entropy.js")
@@ -102,8 +102,8 @@ class SoftmaxCrossEntropy(Figure):
         names = [f"{name}\n(true)" if k == self.target else name for k, name in enumerate(self.classes)]
         rows = (
             ("logits z", self.logits, blue),
-            ("probabilities p", probabilities, green),
-            ("gradient p − y", gradient, orange),
+            ("probabilities ŷ", probabilities, green),
+            ("gradient ŷ − y", gradient, orange),
         )
         for axis, (label, values, colour) in zip(axes, rows, strict=True):
             axis.bar(names, values, color=colour)
@@ -111,7 +111,7 @@ class SoftmaxCrossEntropy(Figure):
             axis.set_title(label, fontsize=11)
             axis.set_axisbelow(True)
             axis.grid(False, axis="x")
-        figure.suptitle(f"loss −ln p({self.classes[self.target]}) = {loss:.2f} nats")
+        figure.suptitle(f"loss −ln ŷ({self.classes[self.target]}) = {loss:.2f} nats")
         return figure
 
     def alt(self):

@@ -1,4 +1,4 @@
-/* Softmax cross-entropy of one example: logits to drag, probabilities, loss in nats, gradient p - y, gradient steps.
+/* Softmax cross-entropy of one example: logits to drag, probabilities, loss in nats, gradient ŷ - y, gradient steps.
    The four functions at the top are the mathematics of chapter 1; tests/browser/test_widgets.py compares them with torch. */
 import { animate, clamp, drag, format, frame, html, keySlider, slider, svg } from "./figure.js";
 
@@ -10,16 +10,16 @@ export function softmax(z) {
   return powers.map((power) => power / sum);
 }
 
-/** -ln p_y = ln(sum_j exp(z_j)) - z_y in nats, without going through a p_y that may round to 0. */
+/** -ln ŷ_y = ln(sum_j exp(z_j)) - z_y in nats, without going through a ŷ_y that may round to 0. */
 export function crossEntropy(z, target) {
   const largest = Math.max(...z);
   return largest - z[target] + Math.log(z.reduce((sum, z_k) => sum + Math.exp(z_k - largest), 0));
 }
 
-/** The gradient of the loss with respect to the logits: p - y, y one-hot. */
+/** The gradient of the loss with respect to the logits: ŷ - y, y one-hot. */
 export const gradient = (z, target) => softmax(z).map((p_k, k) => p_k - (k === target));
 
-/** One step of gradient descent: z - eta (p - y). */
+/** One step of gradient descent: z - eta (ŷ - y). */
 export function descend(z, target, eta) {
   const g = gradient(z, target);
   return z.map((z_k, k) => z_k - eta * g[k]);
@@ -40,7 +40,7 @@ function render({ model, el }) {
   const middle = (k) => width * (k + 0.5);
   const bar = Math.min(38, width * 0.44);
   let z = start; // what is drawn; follows the model, gradually after a step
-  let before = []; // [p_y, loss] ahead of each step since the last drag
+  let before = []; // [ŷ_y, loss] ahead of each step since the last drag
   let gliding = false;
   let changes = 0; // of the logits so far
 
@@ -52,8 +52,8 @@ function render({ model, el }) {
   picture.append(
     line(PROBABILITIES.zero - PROBABILITIES.unit, "grid"),
     text(0, LOGITS.label, "logits z: drag them"),
-    text(0, PROBABILITIES.label, "probabilities p = softmax(z); dashed: y"),
-    text(0, GRADIENT.label, "gradient p \u2212 y"),
+    text(0, PROBABILITIES.label, "probabilities \u0177 = softmax(z); dashed: y"),
+    text(0, GRADIENT.label, "gradient \u0177 \u2212 y"),
   );
   const columns = classes.map((name, k) => {
     const rectangle = (css) => svg("rect", { x: middle(k) - bar / 2, width: bar, class: css });
@@ -98,7 +98,7 @@ function render({ model, el }) {
   // Loss
   const lossName = html("sub");
   const lossValue = html("strong");
-  const loss = html("p", { class: "loss" }, "loss \u2212ln\u2009", html("i", {}, "p"), lossName, " = ", lossValue, " nats");
+  const loss = html("p", { class: "loss" }, "loss \u2212ln\u2009", html("i", {}, "\u0177"), lossName, " = ", lossValue, " nats");
   const MOST = 6;
   const across = (p) => 30 + 220 * p;
   const up = (nats) => 190 - (180 * Math.min(nats, MOST)) / MOST;
@@ -225,7 +225,7 @@ function render({ model, el }) {
   model.on("change:logits", follow);
   model.on("change:target", draw);
   model.on("change:step_size", draw);
-  const hint = html("p", { class: "hint" }, "The arrows show where the next step takes each logit: z \u2212 \u03b7(p \u2212 y).");
+  const hint = html("p", { class: "hint" }, "The arrows show where the next step takes each logit: z \u2212 \u03b7(\u0177 \u2212 y).");
   const buttons = html("div", { class: "buttons" }, stepButton, resetButton);
   const side = html("div", { class: "side" }, loss, curve, eta, buttons, status, hint);
   el.append(frame("softmax", "softmax cross-entropy", html("div", {}, choice, picture), side));
