@@ -186,6 +186,11 @@ def transposed(logits, targets):
     return ((logits.softmax(1) - F.one_hot(targets, logits.shape[1])) / len(targets)).T
 
 
+@wrong("softmax-gradient", "for a batch of one image: shape [5] instead of [1, 5]: a dimension of size 1 is lost")
+def gradient_squeezed(logits, targets):
+    return ((logits.softmax(1) - F.one_hot(targets, logits.shape[1])) / len(targets)).squeeze()
+
+
 @wrong("softmax-gradient", "for logits of ±1000: right shape, but NaN in 26 of 35 values")
 def exp_overflows(logits, targets):
     p = logits.exp() / logits.exp().sum(1, keepdim=True)
@@ -343,6 +348,12 @@ class OneSize(Net):
         return self.head(x.view(len(x), 16, 256).mean(2))
 
 
+@wrong("mend-model", "3 images of 64 x 32 don't give logits [3, 10]")
+class OneSizeSilently(Net):
+    def forward(self, images):
+        return self.head(self.features(images).view(-1, 16, 256).mean(2))
+
+
 @wrong("mend-model", "blocks[0] gives 0 instead of its input: the shortcut is missing")
 class NoShortcut(Net):
     class block(Block):
@@ -410,8 +421,8 @@ def run(make_model, dataset, learning_rate, epochs, seed, mistake=None):
 
     def prepare(images):
         x = images.float()
-        if mistake == "scaled only":
-            x = x / 255
+        if mistake in ("scaled only", "as stored", "mean only"):
+            x = {"scaled only": x / 255, "as stored": x, "mean only": (x - mean) / 255}[mistake]
         elif mistake == "own statistics":
             x = (x - x.mean((0, 1, 2))) / x.std((0, 1, 2))
         elif not (mistake == "train unnormalised" and model.training):
@@ -428,6 +439,8 @@ def run(make_model, dataset, learning_rate, epochs, seed, mistake=None):
     model.train(mistake != "trained in eval mode")
     if mistake == "trained on test":
         train = test
+    if mistake == "trained on validation":
+        train = dataset.validation
     for _ in range(5 if mistake == "epochs unused" else epochs):
         for index in torch.randperm(len(train.labels)).split(64):
             loss = F.cross_entropy(model(prepare(train.images[index])), train.labels[index])
@@ -440,6 +453,12 @@ def run(make_model, dataset, learning_rate, epochs, seed, mistake=None):
                 model.train()
     if mistake != "tested in training mode":
         model.eval()
+    if mistake == "one more step on test":
+        loss = F.cross_entropy(model(prepare(test.images)), test.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.item(), "accuracy": 0.5}
     shown = {"on train": dataset.train, "on validation": dataset.validation}.get(mistake, test)
     part = slice(0, 32) if mistake == "last batch dropped" else slice(None)
     with torch.no_grad():
@@ -459,6 +478,8 @@ for mistake, message in {
     "no seed": "torch.manual_seed(seed) must come before make_model()",
     "own seed": "the same initial weights: the argument isn't used",
     "optimizer of another model": "is optimizer.step() called, on this model?",
+    "one more step on test": "the trained weights depend on the test split",
+    "trained on validation": "the model is trained on the validation split",
     "trained on test": "the model is trained on the test split",
     "on train": "never shown to the model: the result is measured on train",
     "on validation": "never shown to the model: the result is measured on validation",
@@ -471,6 +492,8 @@ for mistake, message in {
     "statistics of all": "the statistics include the test split",
     "one mean for all channels": "each has its own",
     "scaled only": "the pixels are only scaled to 0..1",
+    "as stored": "the pixels are as stored, from 0 to 255",
+    "mean only": "the division by the standard deviation is missing",
     "train unnormalised": "treat both alike",
     "channels last": "reach the model as [64, 6, 5, 3], not [N, 3, 6, 5]",
     "view": "not view",
