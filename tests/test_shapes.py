@@ -69,13 +69,22 @@ def test_every_class_is_equally_likely(family):
 
 
 @families
-def test_the_box_encloses_the_mask_exactly_and_much_of_the_object_is_visible(family):
+def test_the_box_encloses_the_mask_exactly(family):
     _, _, masks, boxes = generate(2000, seed=4, family=family)
-    assert masks.flatten(1).sum(1).min() >= 30  # pixels
     for mask, (x0, y0, x1, y1) in zip(masks, boxes.tolist(), strict=True):
         inside = mask[y0:y1, x0:x1]
-        assert inside.sum() == mask.sum()
+        assert inside.sum() == mask.sum() > 0
         assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
+
+
+@families
+def test_no_object_is_hidden_by_what_stands_in_front(family):
+    """Radius 9.5 to 13.5 pixels, and 70 % visible: at least (9.5 / 11.5)^2 * 0.7 = 0.478 of the middle area."""
+    _, labels, masks, _ = generate(4000, seed=4, family=family)
+    areas = masks.flatten(1).sum(1)
+    for label in range(len(CLASSES[family])):
+        area = areas[labels == label].float()
+        assert 0.47 < area.min() / area.median() < 0.65  # the upper bound: some objects are partly hidden
 
 
 def test_boxes_of_single_pixels():
@@ -95,13 +104,14 @@ def test_the_object_stands_out_from_what_surrounds_it(family):
 
 
 @families
-def test_colour_says_next_to_nothing_about_the_class(family):
-    images, labels, _, _ = generate(6000, seed=6, family=family)
-    pixels = images.flatten(1, 2).float() / 255
-    features = torch.cat((pixels.mean(1), pixels.std(1)), 1)
-    model = LogisticRegression(max_iter=1000).fit(features[:4000], labels[:4000])
-    chance = 1 / len(CLASSES[family])
-    assert model.score(features[4000:], labels[4000:]) < chance + 0.1
+def test_mean_colour_says_next_to_nothing_about_the_class(family):
+    images, labels, masks, _ = generate(6000, seed=6, family=family)
+    pixels, inside = images.float() / 255, masks[..., None]
+    of_object = (pixels * inside).sum((1, 2)) / inside.sum((1, 2))
+    for colour in (pixels.mean((1, 2)), of_object):
+        model = LogisticRegression().fit(colour[:4000], labels[:4000])
+        chance = 1 / len(CLASSES[family])  # the score's standard error is below 0.008
+        assert model.score(colour[4000:], labels[4000:]) < chance + 0.035
 
 
 def test_errors_name_what_was_wrong_and_what_to_do():
