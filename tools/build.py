@@ -96,7 +96,7 @@ def build():
         return
     print("site: building", flush=True)
     start, new = time.perf_counter(), BUILD / "new"
-    shutil.rmtree(new, ignore_errors=True)  # from nothing each time: a page that warned must warn again
+    shutil.rmtree(new, ignore_errors=True)  # left by an interrupted build
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     options = ["--path-output", new, "-W", "--keep-going", "-q"]
     done = subprocess.run([jupyter_book, "build", SOURCE, *options], stdout=subprocess.PIPE, text=True)
