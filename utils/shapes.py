@@ -110,7 +110,8 @@ FAMILIES = {
         "mushroom": lambda x, y: _union(_common(_disc(x, y * 0.95, 0.92), 0.05 - y), _box(x, y + 0.4, 0.24, 0.5)),
         "umbrella": lambda x, y: _union(
             _common(_disc(x, y, 0.95), -y, -_disc(x.abs() - 0.63, y, 0.33), -_disc(x, y, 0.3)),
-            _box(x, y + 0.2, 0.08, 0.7), _common(_disc(x - 0.18, y + 0.78, 0.18).abs() - 0.08, y + 0.78),
+            _box(x, y + 0.2, 0.08, 0.7),
+            _common(_disc(x - 0.18, y + 0.78, 0.18).abs() - 0.08, y + 0.78),
         ),
     },
 }
