@@ -3,6 +3,7 @@
 #   PYTHON=python3.12   the Python to make the environment with (3.11 or newer)
 #   BUDGET=smoke        parameters to execute chapters with: smoke, laptop or full (parameters/<chapter>/)
 #   CHAPTER=01          a chapter, by its number or name
+#   TESTS=tests         what `make test` hands to pytest, if not everything
 
 PYTHON ?= python3
 BUDGET ?= laptop
@@ -35,7 +36,7 @@ test: $(VENV)/installed  ## check the code, build the site, run all tests and ev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m tools.build
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(TESTS)
 
 test-gpu: $(VENV)/installed  ## run every chapter on this machine's GPU; fails where one fell back to the CPU
 	@BOOK_DEVICE=cuda BOOK_BUDGET=$(BUDGET) $(RUN) -m pytest chapters
