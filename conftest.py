@@ -20,6 +20,7 @@ from tools.execute import ANSI, CELL_SECONDS, STRICT
 from tools.notebooks import tags
 from tools.parameters import effective
 
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # for tests that train; the setup cell says why
 BUDGET = os.environ.get("BOOK_BUDGET", "laptop")
 GPU_CHECK = """\
 import torch
