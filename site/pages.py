@@ -8,7 +8,8 @@ import os
 from html import escape
 from pathlib import Path
 
-from tools.notebooks import CLAIM, DATA, code_cells, read, records
+from tools.notebooks import code_cells, read, records
+from utils.records import CLAIM, DATA, describe
 
 CLAIMS_INTRO = """# Every claim of the book
 
@@ -92,12 +93,9 @@ def _claim_row(address, claim):
     return [sentence, measured, escape(", ".join(filter(None, conditions)))]
 
 
-def _number(m):
-    if "value" in m:
-        return escape(m["value"]) if isinstance(m["value"], str) else f"<b>{m['value']:.4g}</b>"
-    if m["n"] == 1:
-        return f"<b>{m['mean']:.4g}</b>"
-    return f"<b>{m['mean']:.4g}</b> ± {m['sd']:.2g} ({min(m['values']):.4g} to {max(m['values']):.4g})"
+def _number(measurement):
+    value, spread = describe(measurement)
+    return f"<b>{escape(value)}</b>{escape(spread)}"
 
 
 def _table(headings, rows):

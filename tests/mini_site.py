@@ -11,8 +11,9 @@ import ipywidgets
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools.notebooks import CLAIM, DATA, write
-from utils.widgets import SoftmaxCrossEntropy
+from tools.notebooks import write
+from utils.records import CLAIM, DATA
+from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "01-mini"

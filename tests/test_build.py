@@ -101,9 +101,13 @@ def test_imports_are_followed_in_every_form(tmp_path):
         "utils/e.py": "import torch",
         "utils/f.py": "def later():\n    from exercises.one import check",
         "utils/g.py": "",
-        "utils/style.txt": "",
-        "utils/widgets.py": "",
-        "utils/js/figure.js": "",
+        "utils/widgets/__init__.py": "",
+        "utils/widgets/figure.py": "",
+        "utils/widgets/figure.js": "",
+        "utils/widgets/one.py": "from utils.widgets.figure import Figure",
+        "utils/widgets/one.css": "",
+        "utils/widgets/two.py": "",
+        "utils/widgets/two.js": "",
         "exercises/__init__.py": "",
         "exercises/one.py": "",
         "exercises/two.py": "",
@@ -115,10 +119,11 @@ def test_imports_are_followed_in_every_form(tmp_path):
     def found(code):
         return {file.relative_to(tmp_path).as_posix() for file in imported_files(code, tmp_path)}
 
-    always = {"utils/__init__.py", "utils/style.txt"}
+    always = {"utils/__init__.py"}
     chain = {f"utils/{name}.py" for name in "abcdef"} | {"exercises/__init__.py", "exercises/one.py"}
     assert found("import utils.a as first") == always | chain
-    assert found("from utils.widgets import Figure") == always | {"utils/widgets.py", "utils/js/figure.js"}
+    widget = {f"utils/widgets/{name}" for name in ("__init__.py", "one.py", "one.css", "figure.py", "figure.js")}
+    assert found("from utils.widgets.one import One") == always | widget
     assert found("import numpy") == set()
 
 

@@ -9,8 +9,6 @@ import pytest
 from tools import setup_cell
 from tools.execute import METADATA
 from tools.notebooks import (
-    CLAIM,
-    DATA,
     ROOT,
     chapters,
     code_cells,
@@ -23,6 +21,7 @@ from tools.notebooks import (
 )
 from tools.parameters import BUDGETS, effective, parse
 from tools.prose import foreign_syntax, measured_numbers
+from utils.records import CLAIM, DATA
 
 NOTEBOOK_METADATA = {"kernelspec", "language_info", "book", "widgets"}
 CELL_METADATA = {"tags", "cellView", "mystnb", "nbgrader"}

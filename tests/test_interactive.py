@@ -6,7 +6,8 @@ import pytest
 import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 
-from utils import widgets
+from utils.widgets import figure
+from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -14,7 +15,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 def test_display_carries_view_picture_and_alt_text():
     # IPython prefers a method _ipython_display_, which ipywidgets 7 has and which knows of no picture.
     formatter = InteractiveShell.instance().display_formatter
-    data, metadata = formatter.format(widgets.SoftmaxCrossEntropy(logits=[0.0, 0.0, 0.0, 0.0]))
+    data, metadata = formatter.format(SoftmaxCrossEntropy(logits=[0.0, 0.0, 0.0, 0.0]))
     assert VIEW in data and base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     alt = metadata["image/png"]["alt"]
     assert data["text/plain"] == alt
@@ -23,26 +24,26 @@ def test_display_carries_view_picture_and_alt_text():
 
 
 def test_same_values_give_the_same_picture():
-    first, second = (widgets.SoftmaxCrossEntropy()._repr_mimebundle_()[0]["image/png"] for _ in range(2))
+    first, second = (SoftmaxCrossEntropy()._repr_mimebundle_()[0]["image/png"] for _ in range(2))
     assert first == second
-    assert first != widgets.SoftmaxCrossEntropy(target=1)._repr_mimebundle_()[0]["image/png"]
+    assert first != SoftmaxCrossEntropy(target=1)._repr_mimebundle_()[0]["image/png"]
 
 
 def test_script_is_one_module_without_imports():
-    text = widgets.script("softmax-cross-entropy.js")
+    text = figure.assets("softmax_cross_entropy")[0]
     assert "import {" not in text and "function keySlider" in text and text.count("export default") == 1
 
 
 def test_script_without_its_import_is_refused(tmp_path, monkeypatch):
     (tmp_path / "figure.js").write_text("export const a = 1;\n")
     (tmp_path / "mine.js").write_text("export default {};\n")
-    monkeypatch.setattr(widgets, "JS", tmp_path)
-    with pytest.raises(ValueError, match=r"utils/js/mine\.js must hold one line: import"):
-        widgets.script("mine.js")
+    monkeypatch.setattr(figure, "HERE", tmp_path)
+    with pytest.raises(ValueError, match=r"utils/widgets/mine\.js must hold one line: import"):
+        figure.assets("mine")
 
 
 def test_wrong_values_are_refused():
     with pytest.raises(ValueError, match="3 logits for 4 classes"):
-        widgets.SoftmaxCrossEntropy(logits=[0.0, 1.0, 2.0])
+        SoftmaxCrossEntropy(logits=[0.0, 1.0, 2.0])
     with pytest.raises(traitlets.TraitError, match="target is 4; expected 0 to 3"):
-        widgets.SoftmaxCrossEntropy(target=4)
+        SoftmaxCrossEntropy(target=4)

@@ -5,8 +5,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tests import tiny_book
-from tools.notebooks import CLAIM, chapter, code_cells, read, records
+from tools.notebooks import chapter, code_cells, read, records
 from tools.parameters import check, parse
+from utils.records import CLAIM
 
 CELL = """\
 # @title Parameters

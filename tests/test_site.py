@@ -96,7 +96,7 @@ def test_claims_page_says_what_was_measured_and_links_to_the_cell(site):
     assert [row.find(role="img")["aria-label"] for row in rows] == ["holds", "does not hold"]
     assert rows[1].find("a").text == "Edges > pixels"
     text = rows[0].get_text(" ", strip=True)
-    assert "end to end 0.625 ± 0.18 (0.5 to 0.75)" in text and "classes 10" in text
+    assert "end to end 0.625 ± 0.18 (from 0.5 to 0.75)" in text and "classes 10" in text
     assert "2 seeds, shapes, CPU (test), torch 2.11.0" in text
 
 

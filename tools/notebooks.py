@@ -17,8 +17,6 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("utils", "exercises")  # the book's own code; all else is the lock file's matter
-DATA = "application/vnd.book.data+json"
-CLAIM = "application/vnd.book.claim+json"
 
 
 def chapters(root=ROOT):
@@ -147,20 +145,15 @@ def differences(stored, current):
 def imported_files(code, root=ROOT):
     """Files of the book's packages that `code` imports, directly or through each other, sorted.
 
-    A module's name in a string counts as an import of it. Every file of `utils` that is not Python counts as soon as
-    anything is imported from there, but utils/js only with utils.widgets, which alone uses it.
+    A module's name in a string counts as an import of it. With x.py come x.js and x.css beside it.
     """
     files, todo = set(), _imported_names(code, package="")
     while todo:
         name = todo.pop()
         for file in _module_files(name, root) - files:
-            files.add(file)
+            files |= {file, *(other for other in file.parent.glob(f"{file.stem}.*") if other.suffix in (".js", ".css"))}
             package = ".".join(file.relative_to(root).parent.parts)
             todo |= _imported_names(file.read_text(encoding="utf-8"), package)
-    if any(file.parent == root / "utils" for file in files):
-        files |= {f for f in (root / "utils").glob("*") if f.is_file() and f.suffix not in (".py", ".pyc")}
-    if root / "utils" / "widgets.py" in files:
-        files |= {f for f in (root / "utils" / "js").rglob("*") if f.is_file()}
     return sorted(files)
 
 

@@ -8,8 +8,9 @@ import sys
 from tools import setup_cell
 from tools.build import current
 from tools.execute import ExecutionFailed, execute
-from tools.notebooks import DATA, chapter, chapters, read, records, with_outputs, write
+from tools.notebooks import chapter, chapters, read, records, with_outputs, write
 from utils.downloads import path_of
+from utils.records import DATA
 
 
 def main(names=()):

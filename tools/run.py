@@ -13,8 +13,9 @@ from pathlib import Path
 import papermill
 
 from tools.execute import CELL_SECONDS, BookKernelManager
-from tools.notebooks import CLAIM, ROOT, chapter, read, records
+from tools.notebooks import ROOT, chapter, read, records
 from tools.parameters import BUDGETS, check, effective, parse
+from utils.records import CLAIM
 
 
 def run(name, output=None, budget="laptop", **parameters):

@@ -6,25 +6,18 @@ how its numbers were measured; that is written in the chapter, next to the claim
 """
 
 import html
-import os
 import statistics
 from numbers import Real
 
 import torch
 from IPython.display import Markdown, display
 
-from utils.train import device_name
-
-CLAIM = "application/vnd.book.claim+json"
+from utils.records import CLAIM, describe
+from utils.train import device_name, strict
 
 
 class ClaimError(AssertionError):
     """A claim of the book that its own run refutes."""
-
-
-def strict():
-    """True in the book's own runs (BOOK_STRICT=1), where a claim that doesn't hold is an error."""
-    return os.environ.get("BOOK_STRICT") == "1"
 
 
 def claim(sentence, holds, *, data=None, **measured):
@@ -48,7 +41,7 @@ def claim(sentence, holds, *, data=None, **measured):
         "torch": torch.__version__,
     }
     text = f"{'holds' if holds else 'DOES NOT HOLD'}: {sentence}"
-    shown = [f"{name.replace('_', ' ')} {_format(m)}" for name, m in measured.items()]
+    shown = [f"{name.replace('_', ' ')} {''.join(describe(m))}" for name, m in measured.items()]
     seeds = f"{record['seeds']} seeds" if record["seeds"] else None
     context = ", ".join(filter(None, [seeds, record["data"], record["device"]]))
     plain = "\n".join([text, *shown, f"({context})"])
@@ -81,14 +74,6 @@ def _summary(name, value):
         raise TypeError(f"claim: {name} must be a number, a string or a sequence of numbers, not {value!r}")
     sd = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"values": values, "mean": statistics.fmean(values), "sd": sd, "n": len(values)}
-
-
-def _format(m):
-    if "value" in m:
-        return m["value"] if isinstance(m["value"], str) else f"{m['value']:.4g}"
-    if m["n"] == 1:
-        return f"{m['mean']:.4g}"
-    return f"{m['mean']:.4g} ± {m['sd']:.2g} (from {min(m['values']):.4g} to {max(m['values']):.4g})"
 
 
 def _html(holds, sentence, shown, context):

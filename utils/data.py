@@ -16,6 +16,7 @@ import torch
 
 from utils import shapes
 from utils.downloads import MANIFEST, REAL, fetch, main, path_of, read
+from utils.records import DATA
 
 SHAPES = {"train": 10_000, "validation": 2_000, "test": 2_000}  # images drawn unless asked otherwise
 DIGITS = {"validation": 180, "test": 360}  # of 1,797; the others are for training
@@ -170,7 +171,7 @@ def _announce(data, asked):
         from IPython.display import display
 
         record = {"name": data.name, "asked": asked, **parts, "note": data.note}
-        bundle = {"application/vnd.book.data+json": record, "text/markdown": line, "text/plain": line}
+        bundle = {DATA: record, "text/markdown": line, "text/plain": line}
         display(bundle, raw=True)
     else:
         print(line, flush=True)

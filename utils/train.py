@@ -16,6 +16,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 
+def strict():
+    """True in the book's own runs (BOOK_STRICT=1): claims that don't hold are errors, no progress is shown."""
+    return os.environ.get("BOOK_STRICT") == "1"
+
+
 def device():
     """The device of this run: cuda if there is one, else cpu. BOOK_DEVICE=cpu or cuda asks for one by name.
 
@@ -115,7 +120,7 @@ def fit(
     batches = -(-len(labels) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=epochs * batches)
     rows = []
-    unwatched = label is None or os.environ.get("BOOK_STRICT") == "1"  # the book's own runs store no progress bars
+    unwatched = label is None or strict()  # the book's own runs store no progress bars
     with tqdm(total=epochs * batches, desc=label, disable=unwatched, leave=False) as bar:
         for epoch in range(epochs):
             start, total, correct = time.perf_counter(), 0.0, 0

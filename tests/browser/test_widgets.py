@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from tests import mini_site
-from utils import widgets
+from utils.widgets.figure import assets
+from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def loss(page):
 def functions(chromium):
     """call(name, *arguments) runs a function that the figure's script exports, in the browser."""
     page = chromium.new_page()
-    text = base64.b64encode(widgets.script("softmax-cross-entropy.js").encode()).decode()
+    text = base64.b64encode(assets("softmax_cross_entropy")[0].encode()).decode()
     page.evaluate(f"import('data:text/javascript;base64,{text}').then(module => window.figure = module)")
     yield lambda name, *arguments: page.evaluate(f"(arguments) => figure.{name}(...arguments)", arguments)
     page.close()
@@ -54,7 +55,7 @@ def test_mathematics_is_torchs(functions, scale, classes):
 
 
 def test_first_picture_shows_the_values_that_python_set(figure):
-    widget = widgets.SoftmaxCrossEntropy()
+    widget = SoftmaxCrossEntropy()
     assert logits(figure) == widget.logits
     expected = F.cross_entropy(torch.tensor([widget.logits]), torch.tensor([widget.target]))
     assert loss(figure) == pytest.approx(expected.item(), abs=5.1e-4)  # shown with three digits
@@ -113,7 +114,7 @@ def test_keyboard_reaches_and_moves_everything(figure):
 
 
 def test_gradient_steps_do_what_torch_does(figure):
-    widget = widgets.SoftmaxCrossEntropy()
+    widget = SoftmaxCrossEntropy()
     z = torch.tensor(widget.logits, dtype=torch.float64, requires_grad=True)
     losses = [loss(figure)]
     for _ in range(5):

@@ -1,66 +1,11 @@
-"""Interactive figures that compute in the browser, so that they work on the static site, in JupyterLab and in Colab.
+"""Softmax cross-entropy to take hold of (chapter 1)."""
 
-Knows: how a figure's JavaScript is put together, and how its static picture and alt text travel with it, for GitHub,
-print and readers without JavaScript. Doesn't know: what the figures draw; that is one file each in utils/js, which
-is compared with torch in tests/browser/test_widgets.py.
-
-A new figure is a subclass of Figure with `_esm = script("name.js")`, its traits, `draw()` and `alt()`.
-"""
-
-import base64
-import io
-import re
-from pathlib import Path
-
-import anywidget
 import matplotlib.pyplot as plt
 import torch
 import traitlets
 
 from utils import figures
-
-JS = Path(__file__).parent / "js"
-
-
-def script(name):
-    """One ES module: utils/js/`name` with the helpers of figure.js in place of its import of them.
-
-    A widget's script is handed to the browser as text, where a relative import leads nowhere.
-    """
-    helpers = re.sub(r"^export ", "", (JS / "figure.js").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    text = (JS / name).read_text(encoding="utf-8")
-    imports = re.compile(r'^import \{[^}]*\} from "\./figure\.js";\n', re.MULTILINE)
-    if len(imports.findall(text)) != 1:
-        raise ValueError(f'utils/js/{name} must hold one line: import {{ ... }} from "./figure.js";')
-    return imports.sub(lambda _: helpers, text)
-
-
-class Figure(anywidget.AnyWidget):
-    """An interactive figure with its static picture: base of the book's widgets."""
-
-    _css = (JS / "figure.css").read_text(encoding="utf-8")
-
-    def draw(self):
-        """The figure as it stands, as a Matplotlib figure: what a reader without JavaScript sees."""
-        raise NotImplementedError
-
-    def alt(self):
-        """What is to be seen, in words, with the values as they stand."""
-        raise NotImplementedError
-
-    # ipywidgets 7 (Colab's) shows a widget through this method if it is there, and would leave the picture out.
-    _ipython_display_ = None
-
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        picture = io.BytesIO()
-        drawn = self.draw()
-        drawn.savefig(picture, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
-        plt.close(drawn)
-        encoded = base64.b64encode(picture.getvalue()).decode()
-        data = {**data, "image/png": encoded, "text/plain": self.alt()}
-        return data, {**metadata, "image/png": {"alt": self.alt()}}
+from utils.widgets.figure import Figure, assets
 
 
 class SoftmaxCrossEntropy(Figure):
@@ -70,7 +15,7 @@ class SoftmaxCrossEntropy(Figure):
     step_size: eta of the step z <- z - eta (ŷ - y), 0.1..4.
     """
 
-    _esm = script("softmax-cross-entropy.js")
+    _esm, _css = assets("softmax_cross_entropy")
     classes = traitlets.List(traitlets.Unicode(), ["cat", "dog", "truck", "ship"]).tag(sync=True)
     logits = traitlets.List(traitlets.Float(), [1.0, 3.0, -2.5, 0.5]).tag(sync=True)
     target = traitlets.Int(0).tag(sync=True)

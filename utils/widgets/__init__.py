@@ -1,0 +1,1 @@
+"""The interactive figures, one module each; figure.py is what they share."""
