@@ -33,15 +33,17 @@ export function format(x, digits = 2) {
 
 export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
-/** A labelled range input; `report(value)` is called while it moves. Its `show(value)` sets it. */
+/** A labelled range input; `report(value)` is called while it moves. Its `show(value)` sets it;
+    a second argument is shown and read out in place of the value. */
 export function slider(label, { min, max, step }, report) {
   const input = html("input", { type: "range", min, max, step });
   const shown = html("span", { class: "shown", "aria-hidden": "true" }); // the input announces its value itself
   const element = html("label", { class: "slider" }, html("span", {}, label), input, shown);
   input.addEventListener("input", () => report(input.valueAsNumber));
-  element.show = (value) => {
+  element.show = (value, text = format(value, 1)) => {
     input.value = value;
-    shown.textContent = format(value, 1);
+    input.setAttribute("aria-valuetext", text);
+    shown.textContent = text;
   };
   return element;
 }
@@ -66,8 +68,8 @@ export function keySlider(element, label, { min, max, step, page }, current, rep
   });
 }
 
-/** Follow a pointer from its press on `target` until it lets go: move({x, y}) in the coordinates of `picture`'s viewBox.
-    accepts(pointerType): whether a "mouse", "pen" or "touch" may drag here; where touch may not, a finger scrolls. */
+/** Follow a pointer from its press on `target` until it lets go: move({x, y}) in the coordinates of the viewBox of
+    `picture`. accepts(pointerType): whether a "mouse", "pen" or "touch" may drag here; where touch may not, a finger scrolls. */
 export function drag(target, picture, accepts, move, end) {
   const place = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
   target.addEventListener("pointerdown", (event) => {

@@ -1,5 +1,5 @@
 /* Softmax cross-entropy of one example: logits to drag, probabilities, loss in nats, gradient ŷ - y, gradient steps.
-   The four functions at the top are the mathematics of chapter 1; tests/browser/test_widgets.py compares them with torch. */
+   The four functions at the top are the mathematics of chapter 1; tests/browser compares them with torch. */
 import { animate, clamp, drag, format, frame, html, keySlider, slider, svg } from "./figure.js";
 
 /** p_k = exp(z_k) / sum_j exp(z_j), with the largest logit subtracted so that no exp overflows. */
@@ -46,6 +46,7 @@ function render({ model, el }) {
 
   // Columns: logits, probabilities, gradient
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "bars", role: "group", "aria-label": "Bars" });
+  const circle = (r, css) => svg("circle", { r, class: css });
   const line = (y, css) => svg("line", { x1: 0, x2: WIDTH, y1: y, y2: y, class: css });
   const text = (x, y, content, css = "") => svg("text", { x, y, class: css }, content);
   for (const row of [LOGITS, PROBABILITIES, GRADIENT]) picture.append(line(row.zero, "axis"));
@@ -64,7 +65,7 @@ function render({ model, el }) {
       logitValue: value(),
       step: svg("path", { class: "step" }),
       tip: svg("path", { class: "tip" }),
-      handle: svg("g", { class: "handle" }, svg("circle", { r: 22, class: "reach" }), svg("circle", { r: 8, class: "knob" })),
+      handle: svg("g", { class: "handle" }, circle(22, "reach"), circle(8, "knob")),
       probability: rectangle("probability"),
       target: rectangle("target"),
       probabilityValue: value(),
@@ -98,15 +99,17 @@ function render({ model, el }) {
   // Loss
   const lossName = html("sub");
   const lossValue = html("strong");
-  const loss = html("p", { class: "loss" }, "loss \u2212ln\u2009", html("i", {}, "\u0177"), lossName, " = ", lossValue, " nats");
+  const yHat = html("i", {}, "\u0177");
+  const loss = html("p", { class: "loss" }, "loss \u2212ln\u2009", yHat, lossName, " = ", lossValue, " nats");
   const MOST = 6;
   const across = (p) => 30 + 220 * p;
   const up = (nats) => 190 - (180 * Math.min(nats, MOST)) / MOST;
   const points = Array.from({ length: 120 }, (_, i) => Math.exp(-MOST * (1 - i / 119))).map((p) => [p, -Math.log(p)]);
   const marks = svg("g");
+  const meaning = "The loss falls as the probability of the true class grows";
   const curve = svg(
     "svg",
-    { viewBox: "0 0 262 226", class: "curve", role: "img", "aria-label": "The loss falls as the probability of the true class grows" },
+    { viewBox: "0 0 262 226", class: "curve", role: "img", "aria-label": meaning },
     svg("line", { x1: across(0), x2: across(1), y1: up(0), y2: up(0), class: "axis" }),
     svg("line", { x1: across(0), x2: across(0), y1: up(0), y2: up(MOST), class: "axis" }),
     ...[0, 2, 4, 6].map((nats) => text(across(0) - 14, up(nats) + 4, String(nats), "quiet")),
@@ -218,14 +221,15 @@ function render({ model, el }) {
     lossName.textContent = classes[target];
     lossValue.textContent = format(nats, 3);
     eta.show(model.get("step_size"));
-    const dot = ([probability, value], css, r) => svg("circle", { cx: across(probability), cy: up(value), r, class: css });
+    const dot = ([p_y, value], css, r) => svg("circle", { cx: across(p_y), cy: up(value), r, class: css });
     marks.replaceChildren(...before.map((point) => dot(point, "before", 4)), dot([p[target], nats], "now", 6));
   }
 
   model.on("change:logits", follow);
   model.on("change:target", draw);
   model.on("change:step_size", draw);
-  const hint = html("p", { class: "hint" }, "The arrows show where the next step takes each logit: z \u2212 \u03b7(\u0177 \u2212 y).");
+  const arrows = "The arrows show where the next step takes each logit: z \u2212 \u03b7(\u0177 \u2212 y).";
+  const hint = html("p", { class: "hint" }, arrows);
   const buttons = html("div", { class: "buttons" }, stepButton, resetButton);
   const side = html("div", { class: "side" }, loss, curve, eta, buttons, status, hint);
   el.append(frame("softmax", "softmax cross-entropy", html("div", {}, choice, picture), side));
