@@ -1,6 +1,6 @@
 /* The graph of f = a · relu(a · b + c) with values and gradients: inputs to move, both passes to watch node by node.
    GRAPH, forward and backward are the mathematics of chapter 2; tests/browser compares them with torch. */
-import { animate, format, frame, html, slider, svg } from "./figure.js";
+import { animate, button, format, frame, html, slider, svg } from "./figure.js";
 
 /* The operations in the order of the forward pass; slopes: the local derivatives, one per parent; says: their names. */
 const GRAPH = [
@@ -72,11 +72,6 @@ function render({ model, el }) {
     }),
   );
   const status = html("p", { class: "status", role: "status" });
-  const button = (label, press) => {
-    const element = html("button", { type: "button" }, label);
-    element.addEventListener("click", press);
-    return element;
-  };
   const buttons = html(
     "div",
     { class: "buttons" },

@@ -48,6 +48,13 @@ export function slider(label, { min, max, step }, report) {
   return element;
 }
 
+/** A button that calls press() when it is pressed. */
+export function button(label, press, css = "") {
+  const element = html("button", { type: "button", class: css }, label);
+  element.addEventListener("click", press);
+  return element;
+}
+
 /** Make an SVG element a slider for keyboard and screen reader. report(value) gets the value that a key asks for. */
 export function keySlider(element, label, { min, max, step, page }, current, report) {
   fill(element, { role: "slider", tabindex: 0, "aria-label": label, "aria-valuemin": min, "aria-valuemax": max }, []);
@@ -69,7 +76,8 @@ export function keySlider(element, label, { min, max, step, page }, current, rep
 }
 
 /** Follow a pointer from its press on `target` until it lets go: move({x, y}) in the coordinates of the viewBox of
-    `picture`. accepts(pointerType): whether a "mouse", "pen" or "touch" may drag here; where touch may not, a finger scrolls. */
+    `picture`. accepts(pointerType): whether a "mouse", "pen" or "touch" may drag here; where touch may not, a finger
+    scrolls. */
 export function drag(target, picture, accepts, move, end) {
   const place = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
   target.addEventListener("pointerdown", (event) => {

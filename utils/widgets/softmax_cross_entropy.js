@@ -1,6 +1,6 @@
 /* Softmax cross-entropy of one example: logits to drag, probabilities, loss in nats, gradient ŷ - y, gradient steps.
    The four functions at the top are the mathematics of chapter 1; tests/browser compares them with torch. */
-import { animate, clamp, drag, format, frame, html, keySlider, slider, svg } from "./figure.js";
+import { animate, button, clamp, drag, format, frame, html, keySlider, slider, svg } from "./figure.js";
 
 /** p_k = exp(z_k) / sum_j exp(z_j), with the largest logit subtracted so that no exp overflows. */
 export function softmax(z) {
@@ -124,16 +124,13 @@ function render({ model, el }) {
     model.set("step_size", value);
     model.save_changes();
   });
-  const stepButton = html("button", { type: "button", class: "main" }, "Gradient step");
-  const resetButton = html("button", { type: "button" }, "Reset");
   const status = html("p", { class: "status", role: "status" });
-  stepButton.addEventListener("click", takeStep);
-  resetButton.addEventListener("click", () => {
+  const reset = () => {
     before = [];
     status.textContent = "";
     setLogits(start);
     model.save_changes();
-  });
+  };
 
   function setLogits(logits) {
     model.set("logits", logits);
@@ -230,7 +227,8 @@ function render({ model, el }) {
   model.on("change:step_size", draw);
   const arrows = "The arrows show where the next step takes each logit: z \u2212 \u03b7(\u0177 \u2212 y).";
   const hint = html("p", { class: "hint" }, arrows);
-  const buttons = html("div", { class: "buttons" }, stepButton, resetButton);
+  const pressed = [button("Gradient step", takeStep, "main"), button("Reset", reset)];
+  const buttons = html("div", { class: "buttons" }, ...pressed);
   const side = html("div", { class: "side" }, loss, curve, eta, buttons, status, hint);
   el.append(frame("softmax", "softmax cross-entropy", html("div", {}, choice, picture), side));
   draw();

@@ -1,0 +1,324 @@
+/* Optimisers racing over a surface: gradient descent, momentum, RMSProp and Adam from one start that the reader drags.
+   surfaces, optimizers, noise and path are the mathematics of chapter 5; tests/browser compares them with torch. */
+import { animate, button, clamp, drag, format, frame, html, slider, svg } from "./figure.js";
+
+/* f and its gradient at [x, y]; sd: standard deviation of the noise on each component of the gradient. */
+const valley = {
+  f: ([x, y]) => (x ** 2 + 25 * y ** 2) / 2,
+  gradient: ([x, y]) => [x, 25 * y],
+  sd: 0,
+  start: [-1.8, 0.9],
+  minima: [[0, 0]],
+  formula: "(x² + 25y²) / 2",
+};
+export const surfaces = {
+  valley,
+  saddle: {
+    f: ([x, y]) => x ** 2 / 2 - y ** 2 / 2 + y ** 4 / 4,
+    gradient: ([x, y]) => [x, y ** 3 - y],
+    sd: 0,
+    start: [-1.8, 0.02],
+    minima: [[0, 1], [0, -1]],
+    formula: "x²/2 \u2212 y²/2 + y⁴/4",
+  },
+  Rosenbrock: {
+    f: ([x, y]) => (1 - x) ** 2 / 20 + (y + 1 - x ** 2) ** 2,
+    gradient: ([x, y]) => [(x - 1) / 10 - 4 * x * (y + 1 - x ** 2), 2 * (y + 1 - x ** 2)],
+    sd: 0,
+    start: [-1.2, 0],
+    minima: [[1, 0]],
+    formula: "(1 \u2212 x)²/20 + (y + 1 \u2212 x²)²",
+  },
+  "noisy valley": { ...valley, sd: 2, formula: "(x² + 25y²) / 2, its gradient with noise" },
+};
+
+/** optimizers[name](learningRate, momentum) is a function step(theta, g) with its own memory, as in torch.optim. */
+export const optimizers = {
+  "gradient descent": (eta) => (theta, g) => theta.map((x, i) => x - eta * g[i]),
+  momentum: (eta, beta) => {
+    let v = [0, 0];
+    return (theta, g) => {
+      v = v.map((v_i, i) => beta * v_i + g[i]);
+      return theta.map((x, i) => x - eta * v[i]);
+    };
+  },
+  RMSProp: (eta, _, alpha = 0.99, epsilon = 1e-8) => {
+    let v = [0, 0];
+    return (theta, g) => {
+      v = v.map((v_i, i) => alpha * v_i + (1 - alpha) * g[i] ** 2);
+      return theta.map((x, i) => x - (eta * g[i]) / (Math.sqrt(v[i]) + epsilon));
+    };
+  },
+  Adam: (eta, beta1, beta2 = 0.999, epsilon = 1e-8) => {
+    let [m, v, t] = [[0, 0], [0, 0], 0];
+    return (theta, g) => {
+      t += 1;
+      m = m.map((m_i, i) => beta1 * m_i + (1 - beta1) * g[i]);
+      v = v.map((v_i, i) => beta2 * v_i + (1 - beta2) * g[i] ** 2);
+      const mHat = m.map((m_i) => m_i / (1 - beta1 ** t));
+      const vHat = v.map((v_i) => v_i / (1 - beta2 ** t));
+      return theta.map((x, i) => x - (eta * mHat[i]) / (Math.sqrt(vHat[i]) + epsilon));
+    };
+  },
+};
+
+export const STEPS = 100;
+
+/** Pairs of standard normal numbers, one per step, always the same: minimal standard generator, Box and Muller. */
+export function noise(steps) {
+  let state = 1;
+  const uniform = () => (state = (state * 48271) % 2147483647) / 2147483647;
+  return Array.from({ length: steps }, () => {
+    const [radius, angle] = [Math.sqrt(-2 * Math.log(uniform())), 2 * Math.PI * uniform()];
+    return [radius * Math.cos(angle), radius * Math.sin(angle)];
+  });
+}
+const NOISE = noise(STEPS);
+
+/** The STEPS + 1 points of an optimiser's way from `start`. */
+export function path(surface, optimizer, learningRate, momentum, start) {
+  const { gradient, sd } = surfaces[surface];
+  const step = optimizers[optimizer](learningRate, momentum);
+  const points = [start];
+  for (const xi of NOISE) {
+    const theta = points.at(-1);
+    points.push(step(theta, gradient(theta).map((g_i, i) => g_i + sd * xi[i])));
+  }
+  return points;
+}
+
+const RATES = Array.from({ length: 31 }, (_, k) => 10 ** (k / 10 - 3));
+
+/** The learning rate among RATES with the lowest f after STEPS steps. */
+export function bestRate(surface, optimizer, momentum, start) {
+  let best = { end: Infinity, rate: RATES[0] };
+  for (const rate of RATES) {
+    const end = surfaces[surface].f(path(surface, optimizer, rate, momentum, start).at(-1));
+    if (end < best.end) best = { end, rate }; // never true of a nan
+  }
+  return best.rate;
+}
+
+/** Where f crosses `level`: [[from, to], ...], straight pieces within cells of SIDE, by linear interpolation. */
+function contour(f, level) {
+  const pieces = [];
+  for (let x = -X; x < X - SIDE / 2; x += SIDE) {
+    for (let y = -Y; y < Y - SIDE / 2; y += SIDE) {
+      const corners = [[x, y], [x + SIDE, y], [x + SIDE, y + SIDE], [x, y + SIDE]];
+      const above = corners.map((corner) => f(corner) - level);
+      const crossings = corners.flatMap((from, i) => {
+        const j = (i + 1) % 4;
+        if (above[i] > 0 === above[j] > 0) return [];
+        const t = above[i] / (above[i] - above[j]);
+        return [from.map((x_k, k) => x_k + t * (corners[j][k] - x_k))];
+      });
+      for (let i = 0; i < crossings.length; i += 2) pieces.push(crossings.slice(i, i + 2));
+    }
+  }
+  return pieces;
+}
+
+const [X, Y, SIDE] = [2, 1.5, 0.05]; // the window: |x| <= X, |y| <= Y
+const UNIT = 100; // of the picture, per unit of x and y
+const LEVELS = 15;
+const LOOK = {
+  "gradient descent": { css: "descent", mark: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z" },
+  momentum: { css: "momentum", mark: "M-4,-4H4V4H-4Z" },
+  RMSProp: { css: "rmsprop", mark: "M0,-5L5,4H-5Z" },
+  Adam: { css: "adam", mark: "M0,-5.5L5.5,0L0,5.5L-5.5,0Z" },
+};
+const NAMES = Object.keys(optimizers);
+const across = (x) => (UNIT * clamp(x, -9 * X, 9 * X)).toFixed(1);
+const down = (y) => (-UNIT * clamp(y, -9 * Y, 9 * Y)).toFixed(1);
+const line = (points) => points.map(([x, y]) => `${across(x)},${down(y)}`).join("L");
+const lost = ([x, y]) => !(Math.hypot(x, y) < 1000);
+
+const rounded = (rate) => rate.toFixed(rate < 0.0995 ? 4 : 2).replace(/00$/, "");
+/** f as text: 0.0123, or 1.2e−4 where it is small. */
+const significant = (x) => (Math.abs(x) < 0.001 ? x.toExponential(1).replaceAll("-", "\u2212") : format(x, 4));
+
+const SETTINGS = ["surface", "learning_rate", "momentum", "start", "own_rates", "racers"];
+let figures = 0; // on this page, for names that must differ
+
+function render({ model, el }) {
+  const first = Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
+  const clip = `race-window-${++figures}`;
+  let t = STEPS; // steps shown
+  let turn = 0; // of the player: whatever the reader does stops what plays
+  let paths = {}; // name: {rate, points}
+
+  function set(changes) {
+    for (const [name, value] of Object.entries(changes)) model.set(name, value);
+    model.save_changes();
+  }
+
+  // Picture: contours, ways, the start
+  const contours = svg("g", { class: "contours" });
+  const ways = svg("g", { "clip-path": `url(#${clip})` });
+  const knob = svg("circle", { r: 8, class: "knob" });
+  const handle = svg("g", { class: "handle" }, svg("circle", { r: 24, class: "reach" }), knob);
+  const [w, h] = [X * UNIT, Y * UNIT];
+  const sheet = svg("rect", { x: -w, y: -h, width: 2 * w, height: 2 * h, class: "sheet" });
+  const tick = (x, y, css, value) => svg("text", { x, y, class: `quiet ${css}` }, format(value, 0));
+  const ticks = [
+    ...[-2, -1, 0, 1, 2].map((x) => tick(x * UNIT, h + 20, "value", x)),
+    ...[-1, 0, 1].map((y) => tick(-w - 6, 5 - y * UNIT, "left", y)),
+  ];
+  const picture = svg(
+    "svg",
+    { viewBox: `${-w - 28} ${-h - 4} ${2 * w + 36} ${2 * h + 28}`, role: "img", class: "surface" },
+    svg("clipPath", { id: clip }, svg("rect", { x: -w, y: -h, width: 2 * w, height: 2 * h })),
+    contours,
+    sheet,
+    ...ticks,
+    ways,
+    handle,
+  );
+  const toStart = ({ x, y }) => {
+    const within = (value, limit) => Math.round(clamp(value / UNIT, -limit, limit) * 100) / 100;
+    model.set("start", [within(x, X), within(-y, Y)]);
+  };
+  drag(handle, picture, () => true, toStart, () => model.save_changes());
+  drag(sheet, picture, (pointer) => pointer !== "touch", toStart, () => model.save_changes());
+
+  // Controls
+  const select = html("select", {}, ...Object.keys(surfaces).map((name) => html("option", { value: name }, name)));
+  select.addEventListener("change", () => set({ surface: select.value, start: surfaces[select.value].start }));
+  const formula = html("p", { class: "formula" });
+  const rate = slider("learning rate", { min: -3, max: 0, step: 0.05 }, (power) => set({ learning_rate: 10 ** power }));
+  const momentum = slider("momentum \u03b2", { min: 0, max: 0.99, step: 0.01 }, (value) => set({ momentum: value }));
+  const startX = slider("start x", { min: -X, max: X, step: 0.01 }, (x) => set({ start: [x, model.get("start")[1]] }));
+  const startY = slider("start y", { min: -Y, max: Y, step: 0.01 }, (y) => set({ start: [model.get("start")[0], y] }));
+  const own = html("input", { type: "checkbox" });
+  own.addEventListener("change", () => set({ own_rates: own.checked }));
+  const status = html("p", { class: "status", role: "status" });
+  const buttons = html(
+    "div",
+    { class: "buttons" },
+    button("Race", () => play(0, STEPS), "main"),
+    button("Step", () => play(t % STEPS, (t % STEPS) + 1)),
+    button("Reset", () => {
+      set(first);
+      recompute(); // also where nothing but the steps shown was changed
+    }),
+  );
+
+  // Legend
+  const rows = NAMES.map((name) => {
+    const { css, mark } = LOOK[name];
+    const input = html("input", { type: "checkbox" });
+    input.addEventListener("change", () => {
+      const chosen = model.get("racers");
+      set({ racers: NAMES.filter((other) => (other === name ? input.checked : chosen.includes(other))) });
+    });
+    const sample = svg("path", { d: "M-20,0H20", class: "way" });
+    const key = svg("svg", { viewBox: "-20 -7 40 14", class: `key ${css}`, "aria-hidden": "true" }, sample);
+    key.append(svg("path", { d: mark, class: "mark" }));
+    const [used, end] = [html("td"), html("td")];
+    const label = html("label", {}, input, key, html("span", {}, name));
+    return { name, input, used, end, element: html("tr", {}, html("th", { scope: "row" }, label), used, end) };
+  });
+  const after = html("th", { scope: "col" });
+  const heads = ["optimiser", "rate"].map((text) => html("th", { scope: "col" }, text));
+  const head = html("thead", {}, html("tr", {}, ...heads, after));
+  const table = html("table", {}, head, html("tbody", {}, ...rows.map(({ element }) => element)));
+
+  function show(step) {
+    t = step;
+    draw();
+  }
+
+  function play(from, to) {
+    const mine = ++turn;
+    animate((to - from) * 45, (part) => {
+      if (mine === turn) show(Math.max(from, Math.round(from + part * (to - from))));
+      if (mine === turn && part === 1) status.textContent = verdict();
+    });
+  }
+
+  function verdict() {
+    const { f } = surfaces[model.get("surface")];
+    const ends = Object.entries(paths).map(([name, { points }]) => [name, points[t]]);
+    const standing = ends.filter(([, point]) => !lost(point)).map(([name, point]) => [name, f(point)]);
+    const [winner] = standing.sort((one, other) => one[1] - other[1]);
+    const steps = `After ${t} step${t === 1 ? "" : "s"}`;
+    return winner ? `${steps} ${winner[0]} is lowest: f = ${significant(winner[1])}.` : "";
+  }
+
+  /** Something changed: the race as it now is, whole. */
+  function recompute() {
+    turn++;
+    const [surface, shared, beta, start] = SETTINGS.map((name) => model.get(name));
+    paths = {};
+    for (const name of NAMES.filter((racer) => model.get("racers").includes(racer))) {
+      const used = model.get("own_rates") ? bestRate(surface, name, beta, start) : shared;
+      paths[name] = { rate: used, points: path(surface, name, used, beta, start) };
+    }
+    show(STEPS);
+    status.textContent = verdict();
+  }
+
+  function drawSurface() {
+    const { f, minima, formula: text } = surfaces[model.get("surface")];
+    const [low, high] = [f(minima[0]), Math.max(...[-X, X].flatMap((x) => [f([x, -Y]), f([x, Y])]))];
+    const levels = Array.from({ length: LEVELS }, (_, k) => low + (high - low) * ((k + 0.5) / LEVELS) ** 2.5);
+    const pieces = levels.map((level) => contour(f, level).map((piece) => `M${line(piece)}`));
+    const lines = pieces.map((ds) => svg("path", { d: ds.join("") }));
+    const crosses = minima.map(([x, y]) => {
+      const place = `translate(${across(x)} ${down(y)})`;
+      return svg("path", { d: "M-6,0H6M0,-6V6", transform: place, class: "minimum" });
+    });
+    contours.replaceChildren(...lines, ...crosses);
+    formula.textContent = `f = ${text}`;
+  }
+
+  function draw() {
+    const { f } = surfaces[model.get("surface")];
+    const [x, y] = model.get("start");
+    const shown = Object.entries(paths).map(([name, { points }]) => [LOOK[name], points.slice(0, t + 1)]);
+    ways.replaceChildren(...shown.map(([look, points]) => drawWay(look, points)));
+    for (const { name, input, used, end } of rows) {
+      const racer = paths[name];
+      input.checked = Boolean(racer);
+      used.textContent = racer ? rounded(racer.rate) : "";
+      end.textContent = racer ? (lost(racer.points[t]) ? "diverged" : significant(f(racer.points[t]))) : "";
+    }
+    after.textContent = `f after ${t} steps`;
+    handle.setAttribute("transform", `translate(${across(x)} ${down(y)})`);
+    select.value = model.get("surface");
+    own.checked = model.get("own_rates");
+    rate.show(Math.log10(model.get("learning_rate")), rounded(model.get("learning_rate")));
+    rate.querySelector("input").disabled = own.checked;
+    momentum.show(model.get("momentum"), format(model.get("momentum")));
+    startX.show(x, format(x));
+    startY.show(y, format(y));
+    const racers = rows.filter(({ name }) => paths[name]).map(({ name, end }) => `${name} ${end.textContent}`);
+    const text = `Contours of the ${model.get("surface")} with the optimisers' ways; f after ${t} steps: `;
+    picture.setAttribute("aria-label", `${text}${racers.join(", ")}.`);
+  }
+
+  function drawWay({ css, mark }, points) {
+    const out = points.findIndex(lost);
+    const drawn = out < 0 ? points : points.slice(0, out);
+    const marks = drawn.filter((_, i) => i % 10 === 0 || i === drawn.length - 1);
+    const place = ([x, y]) => `translate(${across(x)} ${down(y)})`;
+    return svg(
+      "g",
+      { class: css },
+      svg("path", { d: `M${line(drawn)}`, class: "way" }),
+      ...marks.map((point) => svg("path", { d: mark, transform: place(point), class: "mark" })),
+    );
+  }
+
+  model.on("change:surface", drawSurface);
+  for (const name of SETTINGS) model.on(`change:${name}`, recompute);
+  const tuned = html("label", { class: "own" }, own, "each at its own best learning rate");
+  const surfaceChoice = html("label", { class: "choice" }, "surface", select);
+  const side = html("div", { class: "side" }, surfaceChoice, formula, rate, momentum, startX, startY, tuned, buttons);
+  const hint = html("p", { class: "hint" }, "Drag the start. A mark on a line is ten steps; + is a minimum.");
+  el.append(frame("race", "optimisers racing on a surface", html("div", {}, picture, hint), side, table, status));
+  drawSurface();
+  recompute();
+}
+
+export default { render };
