@@ -55,5 +55,5 @@ class Figure(anywidget.AnyWidget):
         drawn.savefig(picture, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
         plt.close(drawn)
         encoded = base64.b64encode(picture.getvalue()).decode()
-        data = {**data, "image/png": encoded, "text/plain": self.alt()}
-        return data, {**metadata, "image/png": {"alt": self.alt()}}
+        alt = self.alt()
+        return {**data, "image/png": encoded, "text/plain": alt}, {**metadata, "image/png": {"alt": alt}}

@@ -2,11 +2,10 @@
    surfaces, optimizers, noise and path are the mathematics of chapter 5; tests/browser compares them with torch. */
 import { animate, button, clamp, drag, format, frame, html, slider, svg } from "./figure.js";
 
-/* f and its gradient at [x, y]; sd: standard deviation of the noise on each component of the gradient. */
+/* f and its gradient at [x, y]; sd: standard deviation of noise on each component of the gradient. */
 const valley = {
   f: ([x, y]) => (x ** 2 + 25 * y ** 2) / 2,
   gradient: ([x, y]) => [x, 25 * y],
-  sd: 0,
   start: [-1.8, 0.9],
   minima: [[0, 0]],
   formula: "(x² + 25y²) / 2",
@@ -16,7 +15,6 @@ export const surfaces = {
   saddle: {
     f: ([x, y]) => x ** 2 / 2 - y ** 2 / 2 + y ** 4 / 4,
     gradient: ([x, y]) => [x, y ** 3 - y],
-    sd: 0,
     start: [-1.8, 0.02],
     minima: [[0, 1], [0, -1]],
     formula: "x²/2 \u2212 y²/2 + y⁴/4",
@@ -24,7 +22,6 @@ export const surfaces = {
   Rosenbrock: {
     f: ([x, y]) => (1 - x) ** 2 / 20 + (y + 1 - x ** 2) ** 2,
     gradient: ([x, y]) => [(x - 1) / 10 - 4 * x * (y + 1 - x ** 2), 2 * (y + 1 - x ** 2)],
-    sd: 0,
     start: [-1.2, 0],
     minima: [[1, 0]],
     formula: "(1 \u2212 x)²/20 + (y + 1 \u2212 x²)²",
@@ -32,6 +29,7 @@ export const surfaces = {
   "noisy valley": { ...valley, sd: 2, formula: "(x² + 25y²) / 2, its gradient with noise" },
 };
 
+const [ALPHA, BETA_2, EPSILON] = [0.99, 0.999, 1e-8]; // as torch.optim has them
 /** optimizers[name](learningRate, momentum) is a function step(theta, g) with its own memory, as in torch.optim. */
 export const optimizers = {
   "gradient descent": (eta) => (theta, g) => theta.map((x, i) => x - eta * g[i]),
@@ -42,22 +40,22 @@ export const optimizers = {
       return theta.map((x, i) => x - eta * v[i]);
     };
   },
-  RMSProp: (eta, _, alpha = 0.99, epsilon = 1e-8) => {
+  RMSProp: (eta) => {
     let v = [0, 0];
     return (theta, g) => {
-      v = v.map((v_i, i) => alpha * v_i + (1 - alpha) * g[i] ** 2);
-      return theta.map((x, i) => x - (eta * g[i]) / (Math.sqrt(v[i]) + epsilon));
+      v = v.map((v_i, i) => ALPHA * v_i + (1 - ALPHA) * g[i] ** 2);
+      return theta.map((x, i) => x - (eta * g[i]) / (Math.sqrt(v[i]) + EPSILON));
     };
   },
-  Adam: (eta, beta1, beta2 = 0.999, epsilon = 1e-8) => {
+  Adam: (eta, beta1) => {
     let [m, v, t] = [[0, 0], [0, 0], 0];
     return (theta, g) => {
       t += 1;
       m = m.map((m_i, i) => beta1 * m_i + (1 - beta1) * g[i]);
-      v = v.map((v_i, i) => beta2 * v_i + (1 - beta2) * g[i] ** 2);
+      v = v.map((v_i, i) => BETA_2 * v_i + (1 - BETA_2) * g[i] ** 2);
       const mHat = m.map((m_i) => m_i / (1 - beta1 ** t));
-      const vHat = v.map((v_i) => v_i / (1 - beta2 ** t));
-      return theta.map((x, i) => x - (eta * mHat[i]) / (Math.sqrt(vHat[i]) + epsilon));
+      const vHat = v.map((v_i) => v_i / (1 - BETA_2 ** t));
+      return theta.map((x, i) => x - (eta * mHat[i]) / (Math.sqrt(vHat[i]) + EPSILON));
     };
   },
 };
@@ -77,7 +75,7 @@ const NOISE = noise(STEPS);
 
 /** The STEPS + 1 points of an optimiser's way from `start`. */
 export function path(surface, optimizer, learningRate, momentum, start) {
-  const { gradient, sd } = surfaces[surface];
+  const { gradient, sd = 0 } = surfaces[surface];
   const step = optimizers[optimizer](learningRate, momentum);
   const points = [start];
   for (const xi of NOISE) {
@@ -120,7 +118,6 @@ function contour(f, level) {
 
 const [X, Y, SIDE] = [2, 1.5, 0.05]; // the window: |x| <= X, |y| <= Y
 const UNIT = 100; // of the picture, per unit of x and y
-const LEVELS = 15;
 const LOOK = {
   "gradient descent": { css: "descent", mark: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z" },
   momentum: { css: "momentum", mark: "M-4,-4H4V4H-4Z" },
@@ -131,11 +128,14 @@ const NAMES = Object.keys(optimizers);
 const across = (x) => (UNIT * clamp(x, -9 * X, 9 * X)).toFixed(1);
 const down = (y) => (-UNIT * clamp(y, -9 * Y, 9 * Y)).toFixed(1);
 const line = (points) => points.map(([x, y]) => `${across(x)},${down(y)}`).join("L");
+const at = ([x, y]) => `translate(${across(x)} ${down(y)})`;
 const lost = ([x, y]) => !(Math.hypot(x, y) < 1000);
 
-const rounded = (rate) => rate.toFixed(rate < 0.0995 ? 4 : 2).replace(/00$/, "");
-/** f as text: 0.0123, or 1.2e−4 where it is small. */
-const significant = (x) => (Math.abs(x) < 0.001 ? x.toExponential(1).replaceAll("-", "\u2212") : format(x, 4));
+/** x with three digits that count: 0.0123, or 1.23e−4 where it is small and 1.23e+4 where it is large. */
+function significant(x) {
+  const plain = x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 1000);
+  return (plain ? String(Number(x.toPrecision(3))) : x.toExponential(2)).replaceAll("-", "\u2212");
+}
 
 const SETTINGS = ["surface", "learning_rate", "momentum", "start", "own_rates", "racers"];
 let figures = 0; // on this page, for names that must differ
@@ -164,16 +164,10 @@ function render({ model, el }) {
     ...[-2, -1, 0, 1, 2].map((x) => tick(x * UNIT, h + 20, "value", x)),
     ...[-1, 0, 1].map((y) => tick(-w - 6, 5 - y * UNIT, "left", y)),
   ];
-  const picture = svg(
-    "svg",
-    { viewBox: `${-w - 28} ${-h - 4} ${2 * w + 36} ${2 * h + 28}`, role: "img", class: "surface" },
-    svg("clipPath", { id: clip }, svg("rect", { x: -w, y: -h, width: 2 * w, height: 2 * h })),
-    contours,
-    sheet,
-    ...ticks,
-    ways,
-    handle,
-  );
+  const viewBox = `${-w - 28} ${-h - 4} ${2 * w + 36} ${2 * h + 28}`;
+  const frameOfWays = svg("clipPath", { id: clip }, svg("rect", { x: -w, y: -h, width: 2 * w, height: 2 * h }));
+  const parts = [frameOfWays, contours, sheet, ...ticks, ways, handle];
+  const picture = svg("svg", { viewBox, role: "img", class: "surface" }, ...parts);
   const toStart = ({ x, y }) => {
     const within = (value, limit) => Math.round(clamp(value / UNIT, -limit, limit) * 100) / 100;
     model.set("start", [within(x, X), within(-y, Y)]);
@@ -192,57 +186,46 @@ function render({ model, el }) {
   const own = html("input", { type: "checkbox" });
   own.addEventListener("change", () => set({ own_rates: own.checked }));
   const status = html("p", { class: "status", role: "status" });
-  const buttons = html(
-    "div",
-    { class: "buttons" },
-    button("Race", () => play(0, STEPS), "main"),
-    button("Step", () => play(t % STEPS, (t % STEPS) + 1)),
-    button("Reset", () => {
-      set(first);
-      recompute(); // also where nothing but the steps shown was changed
-    }),
-  );
+  const reset = () => {
+    set(first);
+    recompute(); // also where nothing but the steps shown was changed
+  };
+  const race = button("Race", () => play(0, STEPS), "main");
+  const step = button("Step", () => play(t % STEPS, (t % STEPS) + 1));
+  const buttons = html("div", { class: "buttons" }, race, step, button("Reset", reset));
 
   // Legend
   const rows = NAMES.map((name) => {
-    const { css, mark } = LOOK[name];
+    const { css, mark: d } = LOOK[name];
     const input = html("input", { type: "checkbox" });
     input.addEventListener("change", () => {
       const chosen = model.get("racers");
       set({ racers: NAMES.filter((other) => (other === name ? input.checked : chosen.includes(other))) });
     });
-    const sample = svg("path", { d: "M-20,0H20", class: "way" });
-    const key = svg("svg", { viewBox: "-20 -7 40 14", class: `key ${css}`, "aria-hidden": "true" }, sample);
-    key.append(svg("path", { d: mark, class: "mark" }));
+    const sample = [svg("path", { d: "M-20,0H20", class: "way" }), svg("path", { d, class: "mark" })];
+    const key = svg("svg", { viewBox: "-20 -7 40 14", class: `key ${css}`, "aria-hidden": "true" }, ...sample);
     const [used, end] = [html("td"), html("td")];
     const label = html("label", {}, input, key, html("span", {}, name));
     return { name, input, used, end, element: html("tr", {}, html("th", { scope: "row" }, label), used, end) };
   });
   const after = html("th", { scope: "col" });
-  const heads = ["optimiser", "rate"].map((text) => html("th", { scope: "col" }, text));
-  const head = html("thead", {}, html("tr", {}, ...heads, after));
-  const table = html("table", {}, head, html("tbody", {}, ...rows.map(({ element }) => element)));
-
-  function show(step) {
-    t = step;
-    draw();
-  }
+  const head = html("tr", {}, ...["optimiser", "rate"].map((text) => html("th", { scope: "col" }, text)), after);
+  const table = html("table", {}, html("thead", {}, head), html("tbody", {}, ...rows.map(({ element }) => element)));
 
   function play(from, to) {
     const mine = ++turn;
     animate((to - from) * 45, (part) => {
-      if (mine === turn) show(Math.max(from, Math.round(from + part * (to - from))));
-      if (mine === turn && part === 1) status.textContent = verdict();
+      if (mine !== turn) return;
+      draw(Math.round(from + part * (to - from)));
+      if (part === 1) status.textContent = verdict();
     });
   }
 
   function verdict() {
     const { f } = surfaces[model.get("surface")];
-    const ends = Object.entries(paths).map(([name, { points }]) => [name, points[t]]);
-    const standing = ends.filter(([, point]) => !lost(point)).map(([name, point]) => [name, f(point)]);
-    const [winner] = standing.sort((one, other) => one[1] - other[1]);
-    const steps = `After ${t} step${t === 1 ? "" : "s"}`;
-    return winner ? `${steps} ${winner[0]} is lowest: f = ${significant(winner[1])}.` : "";
+    const standing = Object.keys(paths).filter((name) => !lost(paths[name].points[t]));
+    const ends = standing.map((name) => [f(paths[name].points[t]), name]).sort(([a], [b]) => a - b);
+    return ends.length ? `After ${t} steps, ${ends[0][1]} is lowest: f = ${significant(ends[0][0])}.` : "";
   }
 
   /** Something changed: the race as it now is, whole. */
@@ -254,25 +237,24 @@ function render({ model, el }) {
       const used = model.get("own_rates") ? bestRate(surface, name, beta, start) : shared;
       paths[name] = { rate: used, points: path(surface, name, used, beta, start) };
     }
-    show(STEPS);
+    draw(STEPS);
     status.textContent = verdict();
   }
 
   function drawSurface() {
     const { f, minima, formula: text } = surfaces[model.get("surface")];
     const [low, high] = [f(minima[0]), Math.max(...[-X, X].flatMap((x) => [f([x, -Y]), f([x, Y])]))];
-    const levels = Array.from({ length: LEVELS }, (_, k) => low + (high - low) * ((k + 0.5) / LEVELS) ** 2.5);
+    const levels = Array.from({ length: 15 }, (_, k) => low + (high - low) * ((k + 0.5) / 15) ** 2.5);
     const pieces = levels.map((level) => contour(f, level).map((piece) => `M${line(piece)}`));
-    const lines = pieces.map((ds) => svg("path", { d: ds.join("") }));
-    const crosses = minima.map(([x, y]) => {
-      const place = `translate(${across(x)} ${down(y)})`;
-      return svg("path", { d: "M-6,0H6M0,-6V6", transform: place, class: "minimum" });
-    });
-    contours.replaceChildren(...lines, ...crosses);
+    contours.replaceChildren(
+      ...pieces.map((ds) => svg("path", { d: ds.join("") })),
+      ...minima.map((point) => svg("path", { d: "M-6,0H6M0,-6V6", transform: at(point), class: "minimum" })),
+    );
     formula.textContent = `f = ${text}`;
   }
 
-  function draw() {
+  function draw(step) {
+    t = step;
     const { f } = surfaces[model.get("surface")];
     const [x, y] = model.get("start");
     const shown = Object.entries(paths).map(([name, { points }]) => [LOOK[name], points.slice(0, t + 1)]);
@@ -280,14 +262,14 @@ function render({ model, el }) {
     for (const { name, input, used, end } of rows) {
       const racer = paths[name];
       input.checked = Boolean(racer);
-      used.textContent = racer ? rounded(racer.rate) : "";
+      used.textContent = racer ? significant(racer.rate) : "";
       end.textContent = racer ? (lost(racer.points[t]) ? "diverged" : significant(f(racer.points[t]))) : "";
     }
     after.textContent = `f after ${t} steps`;
-    handle.setAttribute("transform", `translate(${across(x)} ${down(y)})`);
+    handle.setAttribute("transform", at([x, y]));
     select.value = model.get("surface");
     own.checked = model.get("own_rates");
-    rate.show(Math.log10(model.get("learning_rate")), rounded(model.get("learning_rate")));
+    rate.show(Math.log10(model.get("learning_rate")), significant(model.get("learning_rate")));
     rate.querySelector("input").disabled = own.checked;
     momentum.show(model.get("momentum"), format(model.get("momentum")));
     startX.show(x, format(x));
@@ -300,21 +282,16 @@ function render({ model, el }) {
   function drawWay({ css, mark }, points) {
     const out = points.findIndex(lost);
     const drawn = out < 0 ? points : points.slice(0, out);
-    const marks = drawn.filter((_, i) => i % 10 === 0 || i === drawn.length - 1);
-    const place = ([x, y]) => `translate(${across(x)} ${down(y)})`;
-    return svg(
-      "g",
-      { class: css },
-      svg("path", { d: `M${line(drawn)}`, class: "way" }),
-      ...marks.map((point) => svg("path", { d: mark, transform: place(point), class: "mark" })),
-    );
+    const tens = drawn.filter((_, i) => i % 10 === 0 || i === drawn.length - 1);
+    const marks = tens.map((point) => svg("path", { d: mark, transform: at(point), class: "mark" }));
+    return svg("g", { class: css }, svg("path", { d: `M${line(drawn)}`, class: "way" }), ...marks);
   }
 
   model.on("change:surface", drawSurface);
   for (const name of SETTINGS) model.on(`change:${name}`, recompute);
   const tuned = html("label", { class: "own" }, own, "each at its own best learning rate");
-  const surfaceChoice = html("label", { class: "choice" }, "surface", select);
-  const side = html("div", { class: "side" }, surfaceChoice, formula, rate, momentum, startX, startY, tuned, buttons);
+  const ground = html("label", { class: "choice" }, "surface", select);
+  const side = html("div", { class: "side" }, ground, formula, rate, momentum, startX, startY, tuned, buttons);
   const hint = html("p", { class: "hint" }, "Drag the start. A mark on a line is ten steps; + is a minimum.");
   el.append(frame("race", "optimisers racing on a surface", html("div", {}, picture, hint), side, table, status));
   drawSurface();

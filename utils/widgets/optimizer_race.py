@@ -17,10 +17,10 @@ SURFACES = {
     "noisy valley": (lambda x, y: (x**2 + 25 * y**2) / 2, (-1.8, 0.9), 2.0),
 }
 OPTIMIZERS = {
-    "gradient descent": lambda theta, rate, momentum: torch.optim.SGD([theta], rate),
-    "momentum": lambda theta, rate, momentum: torch.optim.SGD([theta], rate, momentum=momentum),
-    "RMSProp": lambda theta, rate, momentum: torch.optim.RMSprop([theta], rate),
-    "Adam": lambda theta, rate, momentum: torch.optim.Adam([theta], rate, betas=(momentum, 0.999)),
+    "gradient descent": lambda groups, momentum: torch.optim.SGD(groups),
+    "momentum": lambda groups, momentum: torch.optim.SGD(groups, momentum=momentum),
+    "RMSProp": lambda groups, momentum: torch.optim.RMSprop(groups),
+    "Adam": lambda groups, momentum: torch.optim.Adam(groups, betas=(momentum, 0.999)),
 }
 X, Y = 2.0, 1.5  # the window: |x| <= X, |y| <= Y
 STEPS = 100
@@ -64,24 +64,28 @@ class OptimizerRace(Figure):
             raise traitlets.TraitError(f"start is [{x}, {y}]; expected x in -{X:g}..{X:g} and y in -{Y:g}..{Y:g}")
         return proposal["value"]
 
-    def _path(self, name, rate):
-        """The points of one race, float64 [STEPS + 1, 2]."""
+    def _paths(self, name, rates):
+        """The points of an optimiser's way at each learning rate, float64 [len(rates), STEPS + 1, 2]."""
         f, _, sd = SURFACES[self.surface]
-        theta = torch.tensor(self.start, dtype=torch.float64)
-        optimizer, points = OPTIMIZERS[name](theta, rate, self.momentum), [theta.clone()]
+        thetas = [torch.tensor(self.start, dtype=torch.float64, requires_grad=True) for _ in rates]
+        groups = [{"params": [theta], "lr": rate} for theta, rate in zip(thetas, rates, strict=True)]
+        optimizer, points = OPTIMIZERS[name](groups, self.momentum), [torch.stack(thetas).detach()]
         for noise in _noise(STEPS):
-            theta.grad = torch.func.grad(lambda p: f(*p))(theta) + sd * noise
+            optimizer.zero_grad()
+            f(*torch.stack(thetas, dim=1)).sum().backward()
+            for theta in thetas:
+                theta.grad += sd * noise
             optimizer.step()
-            points.append(theta.clone())
-        return torch.stack(points)
+            points.append(torch.stack(thetas).detach())
+        return torch.stack(points, dim=1)
 
     def _race(self):
         """{name: (learning rate, points)} of those who take part."""
-        f = SURFACES[self.surface][0]
-        race = {}
+        f, rates, race = SURFACES[self.surface][0], RATES if self.own_rates else [self.learning_rate], {}
         for name in self.racers:
-            runs = [(rate, self._path(name, rate)) for rate in (RATES if self.own_rates else [self.learning_rate])]
-            race[name] = min(runs, key=lambda run: torch.nan_to_num(f(*run[1][-1]), nan=math.inf).item())
+            paths = self._paths(name, rates)
+            best = f(*paths[:, -1].T).nan_to_num(nan=math.inf).argmin()
+            race[name] = rates[best], paths[best]
         return race
 
     def _end(self, points):
