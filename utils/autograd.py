@@ -307,11 +307,11 @@ for _name in SYMBOLS:
 
 @operation
 def conv2d(x, weight, bias=None, stride=1, padding=0):
-    """Y[n, o, h, w] = bias[o] + sum over c, i, j of X[n, c, stride h + i, stride w + j] W[o, c, i, j], X padded with 0.
+    """Y[n, o, h, w] = bias[o] + sum over c, i, j of X[n, c, s h + i, s w + j] W[o, c, i, j] with stride s.
 
-    x: [N, C, H, W]; weight: [O, C, k, k]; bias: [O] or None; Y: [N, O, H', W'], H' = (H + 2 padding - k) // stride + 1.
-    dX[n, c, stride h + i, stride w + j] += sum over o of G[n, o, h, w] W[o, c, i, j] for all i, j;
-    dW[o, c, i, j] = sum over n, h, w of G[n, o, h, w] X[n, c, stride h + i, stride w + j]; dbias = sum of G over n, h, w.
+    x: [N, C, H, W], gets a frame of `padding` zeros; weight: [O, C, k, k]; bias: [O] or None; Y: [N, O, H', W'] with
+    H' = (H + 2 padding - k) // stride + 1. dX[n, c, s h + i, s w + j] += sum over o of G[n, o, h, w] W[o, c, i, j];
+    dW[o, c, i, j] = sum over n, h, w of G[n, o, h, w] X[n, c, s h + i, s w + j]; dbias = sum of G over n, h, w.
     """
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError("expected images [N, C, H, W] and a weight [O, C, k, k] with the same C")
@@ -380,7 +380,7 @@ def cross_entropy(logits, targets):
     """
     targets = np.asarray(targets)
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.dtype.kind not in "iu":
-        raise ValueError("expected logits [N, K] and N integer targets")
+        raise ValueError(f"expected logits [N, K] and {len(logits)} integer targets")
     n, k = logits.shape
     if np.any((targets < 0) | (targets >= k)):
         raise ValueError(f"targets must lie in 0..{k - 1}, these go from {targets.min()} to {targets.max()}")
