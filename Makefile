@@ -48,7 +48,7 @@ test-colab: $(VENV)/installed  ## run every chapter with Colab's versions of eve
 outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, store outputs in chapters/
 	@$(RUN) -m tools.outputs $(CHAPTER)
 
-benchmarks: $(VENV)/installed  ## time the training loop against a DataLoader with PIL images
+benchmarks: $(VENV)/installed  ## time the training loop and the engine of chapter 2 against their peers
 	@$(RUN) -m benchmarks
 
 lock: $(VENV)/installed  ## for maintainers: renew requirements.lock from requirements.txt
