@@ -13,6 +13,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tools.notebooks import write
 from utils.records import CLAIM, DATA
+from utils.widgets.computation_graph import ComputationGraph
+from utils.widgets.optimizer_race import OptimizerRace
 from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +23,8 @@ ALT = 'Loss over epochs: "pixels" & edges, <both> falling.'
 # A PNG of one pixel: the picture need only be there.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 VIEW = "application/vnd.jupyter.widget-view+json"
+# The interactive figures: CSS class and id of the cell that shows it, and the figure.
+INTERACTIVE = {"softmax": SoftmaxCrossEntropy, "graph": ComputationGraph, "race": OptimizerRace}
 BAR = "0" * 32  # model of a progress bar, as tqdm leaves one behind
 
 
@@ -41,8 +45,7 @@ def claim(holds=True, **changes):
 
 def chapter():
     """The chapter, as an executed notebook."""
-    widget = SoftmaxCrossEntropy()
-    view, metadata = widget._repr_mimebundle_()
+    interactive = {name: [figure()._repr_mimebundle_()] for name, figure in INTERACTIVE.items()}
     state = ipywidgets.Widget.get_manager_state(drop_defaults=False)
     bar = {"model_module": "@jupyter-widgets/controls", "model_module_version": "2.0.0", "model_name": "HBoxModel"}
     state["state"][BAR] = {**bar, "state": {}}
@@ -54,7 +57,7 @@ def chapter():
         "say": [({"text/markdown": "The loss is $\\ln 10$, **2.30** nats.", "text/plain": "..."}, {})],
         "data": [({DATA: data, "text/plain": "cifar10"}, {})],
         "progress": [({VIEW: {"model_id": BAR, "version_major": 2, "version_minor": 0}, "text/plain": "100%"}, {})],
-        "widget": [(view, metadata)],
+        **interactive,
     }
     cells = [new_markdown_cell("# A mini chapter\n\nIts loss is\n\n$$\\ell = -\\ln p_y .$$", id="intro")]
     for name, bundles in outputs.items():

@@ -3,34 +3,74 @@
 import base64
 
 import pytest
+import torch
 import traitlets
 from IPython.core.interactiveshell import InteractiveShell
 
+from tests import mini_site
 from utils.widgets import figure
+from utils.widgets.computation_graph import ComputationGraph
+from utils.widgets.optimizer_race import SURFACES, OptimizerRace
 from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def test_display_carries_view_picture_and_alt_text():
+def display(widget):
+    """(data, metadata) of a figure as IPython shows it."""
+    return InteractiveShell.instance().display_formatter.format(widget)
+
+
+@pytest.mark.parametrize("Figure", mini_site.INTERACTIVE.values())
+def test_display_carries_view_picture_and_alt_text(Figure):
     # IPython prefers a method _ipython_display_, which ipywidgets 7 has and which knows of no picture.
-    formatter = InteractiveShell.instance().display_formatter
-    data, metadata = formatter.format(SoftmaxCrossEntropy(logits=[0.0, 0.0, 0.0, 0.0]))
+    widget = Figure()
+    data, metadata = display(widget)
     assert VIEW in data and base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
-    alt = metadata["image/png"]["alt"]
-    assert data["text/plain"] == alt
+    assert data["text/plain"] == metadata["image/png"]["alt"] == widget.alt()
+
+
+def test_alt_text_tells_the_values_as_they_stand():
+    alt = SoftmaxCrossEntropy(logits=[0.0, 0.0, 0.0, 0.0]).alt()
     assert "ship: logit 0.00, probability 0.25, gradient +0.25" in alt
     assert alt.endswith("The true class is cat; the loss is 1.39 nats.")  # ln 4
+    alt = ComputationGraph(a=2, b=-1, c=1).alt()
+    assert "b: value −1.00, gradient 0.00" in alt and "h = relu(e): value 0.00, gradient 2.00" in alt  # closed
+    alt = OptimizerRace(learning_rate=1, momentum=0.5, start=[1, 0], racers=["gradient descent"]).alt()
+    assert alt.endswith("gradient descent at learning rate 1: f = 0.")  # along x one step is the whole way
+    assert "gradient descent at learning rate 1: diverged" in OptimizerRace(learning_rate=1).alt()
 
 
-def test_same_values_give_the_same_picture():
-    first, second = (SoftmaxCrossEntropy()._repr_mimebundle_()[0]["image/png"] for _ in range(2))
-    assert first == second
-    assert first != SoftmaxCrossEntropy(target=1)._repr_mimebundle_()[0]["image/png"]
+@pytest.mark.parametrize("surface", SURFACES)
+def test_own_rates_are_at_least_as_good_as_a_shared_one(surface):
+    f = SURFACES[surface][0]
+    shared, own = (OptimizerRace(surface=surface, learning_rate=0.1, own_rates=own)._race() for own in (False, True))
+    assert len({rate for rate, _ in own.values()}) > 1, "one rate is best for all: the switch would show nothing"
+    for name, (_, points) in own.items():
+        assert not f(*points[-1]) > torch.nan_to_num(f(*shared[name][1][-1]), nan=torch.inf)  # 0.1 is in the grid
 
 
-def test_script_is_one_module_without_imports():
-    text = figure.assets("softmax_cross_entropy")[0]
+def test_race_begins_at_its_surfaces_own_start_if_none_is_given():
+    assert OptimizerRace(surface="saddle").start == [-1.8, 0.02]
+    assert OptimizerRace(surface="saddle", start=[1.0, 1.0]).start == [1.0, 1.0]
+
+
+CHANGED = [
+    (SoftmaxCrossEntropy, {"target": 1}),
+    (ComputationGraph, {"b": 0.5}),
+    (OptimizerRace, {"momentum": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("Figure", "changed"), CHANGED)
+def test_same_values_give_the_same_picture(Figure, changed):
+    first, second, other = (display(widget)[0]["image/png"] for widget in (Figure(), Figure(), Figure(**changed)))
+    assert first == second != other
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "computation_graph", "optimizer_race"])
+def test_script_is_one_module_without_imports(name):
+    text = figure.assets(name)[0]
     assert "import {" not in text and "function keySlider" in text and text.count("export default") == 1
 
 
@@ -47,3 +87,16 @@ def test_wrong_values_are_refused():
         SoftmaxCrossEntropy(logits=[0.0, 1.0, 2.0])
     with pytest.raises(traitlets.TraitError, match="target is 4; expected 0 to 3"):
         SoftmaxCrossEntropy(target=4)
+    for value in (5.5, float("nan")):
+        with pytest.raises(traitlets.TraitError, match=f"b is {value}; expected -5 to 5"):
+            ComputationGraph(b=value)
+    with pytest.raises(traitlets.TraitError, match=r"learning_rate is 2\.0; expected 0\.001 to 1"):
+        OptimizerRace(learning_rate=2)
+    with pytest.raises(traitlets.TraitError, match=r"momentum is 1\.0; expected 0 to 0\.99"):
+        OptimizerRace(momentum=1)
+    with pytest.raises(traitlets.TraitError, match=r"start is \[3\.0, 0\.0\]; expected x in -2\.\.2 and y in"):
+        OptimizerRace(start=[3, 0])
+    with pytest.raises(traitlets.TraitError, match="surface"):
+        OptimizerRace(surface="hill")
+    with pytest.raises(traitlets.TraitError, match="racers"):
+        OptimizerRace(racers=["adam"])

@@ -37,15 +37,17 @@ def test_alt_text_of_a_figure_is_quoted_right(site):
     assert [image["alt"] for image in cell(site, "figure").find_all("img")] == [mini_site.ALT]
 
 
-def test_interactive_figure_stands_as_a_picture_with_alt_text(site):
-    interactive = cell(site, "widget").find(class_="interactive")
-    assert "The true class is cat" in interactive.find("img")["alt"]
+@pytest.mark.parametrize("name", mini_site.INTERACTIVE)
+def test_interactive_figure_stands_as_a_picture_with_alt_text(site, name):
+    interactive = cell(site, name).find(class_="interactive")
+    assert interactive.find("img")["alt"] == mini_site.INTERACTIVE[name]().alt()
     assert interactive.find("script", type="application/vnd.jupyter.widget-view+json")
 
 
 def test_page_carries_the_state_of_its_figures_and_of_nothing_else(site):
     state = page(site, CHAPTER).find("script", type="application/vnd.jupyter.widget-state+json").text
-    assert "softmax" in state and mini_site.BAR not in state
+    assert all(figure.__name__ in state for figure in mini_site.INTERACTIVE.values())
+    assert mini_site.BAR not in state
 
 
 def test_progress_bar_leaves_nothing_behind(site):

@@ -3,6 +3,7 @@
 Chromium is looked for in BOOK_CHROMIUM (a path), then on PATH; Playwright's own download is never used.
 """
 
+import base64
 import functools
 import http.server
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import mini_site
+from utils.widgets.figure import assets
 
 CHROMIUM = os.environ.get("BOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -101,3 +103,37 @@ def visit(chromium):
     yield visit
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def interactive(mini, visit):
+    """interactive(css, **context options) opens the mini book, and gives its figure of that CSS class once it runs.
+
+    Motion is reduced unless asked for, so that what a button starts is over at once.
+    """
+
+    def start(css, reduced_motion="reduce", **options):
+        page = visit(f"{mini[1]}/chapters/{mini_site.NAME}.html", reduced_motion=reduced_motion, **options)
+        figure = page.locator(f".bookfig.{css}")
+        figure.wait_for()
+        return figure
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def exported(chromium):
+    """exported(name)(js, *arguments) evaluates a JavaScript function of (figure, ...arguments), where figure is what
+    the script of the interactive figure `name` exports."""
+    pages = {}
+
+    def evaluator(name):
+        page = chromium.new_page()
+        pages[name] = page
+        text = base64.b64encode(assets(name)[0].encode()).decode()
+        page.evaluate(f"import('data:text/javascript;base64,{text}').then(module => window.figure = module)")
+        return lambda js, *arguments: page.evaluate(f"(arguments) => ({js})(figure, ...arguments)", arguments)
+
+    yield functools.cache(evaluator)
+    for page in pages.values():
+        page.close()

@@ -108,7 +108,8 @@ class OptimizerRace(Figure):
             axis.plot(*kept.T, **looks[name], markevery=10, label=f"{name}, rate {rate:.2g}: {self._end(points)}")
         axis.set(xlim=(-X, X), ylim=(-Y, Y), xlabel="x", ylabel="y", title=f"{self.surface}, {STEPS} steps")
         axis.grid(False)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, fontsize=9)
+        if self.racers:
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, fontsize=9)
         return figure
 
     def alt(self):

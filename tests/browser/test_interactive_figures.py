@@ -1,0 +1,91 @@
+"""What every interactive figure owes its reader: a static picture, labels, a page that fits a phone, no complaint."""
+
+import pytest
+
+from tests import mini_site
+
+FIGURES = pytest.mark.parametrize("css", mini_site.INTERACTIVE)
+# The words by which a screen reader knows an element, as far as these figures give them.
+NAME = """element => (element.getAttribute("aria-label") ?? [...(element.labels ?? []), element]
+    .map(part => part.textContent).join(" ")).trim()"""
+
+
+def chapter(site):
+    return f"{site[1]}/chapters/{mini_site.NAME}.html"
+
+
+@FIGURES
+def test_figure_takes_the_place_of_its_picture(interactive, css):
+    figure = interactive(css)
+    assert figure.is_visible() and figure.get_attribute("aria-label").startswith("Interactive figure: ")
+    assert figure.page.locator(f"#cell-{css} .interactive > img").is_hidden()
+    assert figure.page.complaints == []
+
+
+@FIGURES
+def test_every_control_has_a_name_and_shows_its_focus(interactive, css):
+    figure = interactive(css)
+    controls = figure.locator("button, input, select, [tabindex='0']").all()
+    assert len(controls) > 4
+    for control in controls:
+        assert control.evaluate(NAME), f"no name: {control.evaluate('element => element.outerHTML')}"
+        if control.is_disabled():
+            continue
+        figure.page.keyboard.press("Tab")  # from now on the browser shows what has the focus
+        control.focus()
+        mark = control.evaluate(
+            """element => [element, ...element.children].some(part => {
+                const style = getComputedStyle(part);
+                return style.outlineStyle !== "none" || parseFloat(style.strokeWidth) >= 3;
+            })"""
+        )
+        assert mark, f"nothing shows the focus: {control.evaluate('element => element.outerHTML')}"
+    for picture in figure.locator("svg:not([aria-hidden])").all():
+        assert picture.get_attribute("aria-label")
+
+
+@FIGURES
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figure_fits_a_phone_and_stays_legible(interactive, css, scheme):
+    figure = interactive(css, width=360, color_scheme=scheme, has_touch=True, is_mobile=True)
+    page = figure.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    right = figure.bounding_box()["x"] + figure.bounding_box()["width"]
+    inside = "element => element.getBoundingClientRect().right"
+    for part in figure.locator("button, input, select, label, table, p, svg text").all():
+        assert part.evaluate(inside) <= right, f"sticks out: {part.evaluate('element => element.outerHTML')}"
+    for text in figure.locator("svg text").all():
+        size = text.evaluate("element => parseFloat(getComputedStyle(element).fontSize) * element.getScreenCTM().a")
+        assert size >= 11, f"{size:.1f} px: {text.text_content()}"
+
+
+@FIGURES
+def test_picture_stands_without_javascript(mini, visit, css):
+    picture = visit(chapter(mini), java_script_enabled=False).locator(f"#cell-{css} .interactive img")
+    assert picture.is_visible() and picture.get_attribute("alt") == mini_site.INTERACTIVE[css]().alt()
+
+
+def test_pictures_stand_if_the_figures_fail(mini, visit):
+    folder, address = mini
+    page = (folder / "chapters" / f"{mini_site.NAME}.html").read_text(encoding="utf-8")
+    page = page.replace("function render(", "function gone(")
+    (folder / "chapters" / "broken.html").write_text(page, encoding="utf-8")
+    broken = visit(f"{address}/chapters/broken.html")
+    pictures = broken.locator(".interactive img").all()
+    assert len(pictures) == len(mini_site.INTERACTIVE) and all(picture.is_visible() for picture in pictures)
+    assert sum("could not start" in complaint for complaint in broken.complaints) == len(pictures)
+
+
+def test_page_works_when_opened_from_disk(mini, visit):
+    page = visit((mini[0] / "chapters" / f"{mini_site.NAME}.html").as_uri())
+    for css in mini_site.INTERACTIVE:
+        page.locator(f".interactive.mounted .{css}").wait_for()
+    page.locator("mjx-container").first.wait_for()
+    assert page.complaints == []
+
+
+@FIGURES
+def test_print_shows_the_static_picture(interactive, css):
+    figure = interactive(css)
+    figure.page.emulate_media(media="print")
+    assert figure.page.locator(f"#cell-{css} .interactive > img").is_visible() and figure.is_hidden()
