@@ -172,6 +172,7 @@ def test_max_shares_the_gradient_among_ties(case, seed, ties):
     dims = tuple(range(len(shape))) if axis is None else axis
     agree(lambda t: t.max(axis, keepdims), lambda t: t.amax(dims, keepdim=keepdims), x)
     agree(lambda t: t.max(), lambda t: t.max(), x)
+    agree(lambda t: t.max(0), lambda t: t.amax(0), np.zeros((3, 0)))
 
 
 @over(shape=SHAPES, seed=SEEDS, data=st.data())
@@ -393,7 +394,9 @@ def test_a_graph_is_used_once_unless_retained():
     loss.backward()
     assert x.grad == pytest.approx(2 * np.exp([1, 2]))
     for freed in (loss, h.mean()):
-        with pytest.raises(RuntimeError, match=r"freed by an earlier backward\(\).*retain_graph=True"):
+        with pytest.raises(
+            RuntimeError, match=r"^backward: \[.*made by \w+: an earlier backward\(\) freed.*retain_graph"
+        ):
             freed.backward()
 
 
@@ -407,9 +410,9 @@ def test_a_single_number_needs_no_gradient(shape):
 
 def test_backward_refuses_what_has_no_answer():
     x = Tensor(np.ones((2, 3)), requires_grad=True)
-    with pytest.raises(ValueError, match=r"backward: \[2, 3\] needs a gradient of its shape, not \[\]"):
+    with pytest.raises(ValueError, match=r"backward: \[2, 3\] needs a gradient of this shape, not \[\]"):
         (x * 2).backward()
-    with pytest.raises(ValueError, match=r"backward: \[2, 3\] needs a gradient of its shape, not \[3, 2\]"):
+    with pytest.raises(ValueError, match=r"backward: \[2, 3\] needs a gradient of this shape, not \[3, 2\]"):
         (x * 2).backward(np.ones((3, 2)))
     with pytest.raises(RuntimeError, match=r"backward: \[\] was computed from no tensor with requires_grad=True"):
         Tensor(np.ones(3)).sum().backward()

@@ -107,9 +107,7 @@ class Tensor:
         return f"Tensor({array}" + (f", made by {self._name})" if self._name else ")")
 
     def __setitem__(self, index, value):
-        raise TypeError(
-            f"setitem: {list(self.shape)}: a Tensor can't be written into; write to its .data, or compute a new one"
-        )
+        raise TypeError(f"setitem: {list(self.shape)}: write to the tensor's .data, or compute a new one")
 
     def backward(self, gradient=None, retain_graph=False):
         """Add the gradient of this tensor to the .grad of each leaf with requires_grad=True that it was computed from.
@@ -121,9 +119,8 @@ class Tensor:
         if gradient is None and self._values.size == 1:
             gradient = np.ones(self.shape)
         if np.shape(gradient) != self.shape:
-            raise ValueError(
-                f"backward: {list(self.shape)} needs a gradient of its shape, not {list(np.shape(gradient))}"
-            )
+            shape = list(np.shape(gradient))
+            raise ValueError(f"backward: {list(self.shape)} needs a gradient of this shape, not {shape}")
         graph, gradients = self._graph(), {self: np.asarray(gradient, self.dtype)}
         while graph:
             node = graph.pop()  # the latest: all that was computed from it has sent its part of the gradient
@@ -146,10 +143,8 @@ class Tensor:
             node = stack.pop()
             node._frozen()
             if node._edges is None:
-                raise RuntimeError(
-                    f"backward: the graph behind {node._name}, which made this {list(node.shape)}, was freed by an "
-                    "earlier backward(); compute it again, or call that one with retain_graph=True"
-                )
+                made = f"backward: {list(node.shape)}, made by {node._name}"
+                raise RuntimeError(f"{made}: an earlier backward() freed its graph; use retain_graph=True there")
             for operand, array, _ in node._edges:
                 if not _same(operand._frozen(), array):
                     raise RuntimeError(_changed(operand, node))
@@ -317,8 +312,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
         raise ValueError("expected images [N, C, H, W] and a weight [O, C, k, k] with the same C")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"the bias needs one number for each of {len(weight)} output channels")
-    kernel, inside = weight.shape[2:], np.s_[..., padding : padding + x.shape[2], padding : padding + x.shape[3]]
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    kernel = weight.shape[2:]
     if padded.shape[2] < kernel[0] or padded.shape[3] < kernel[1]:
         raise ValueError(f"the kernel is larger than the image, also with padding {padding}")
     patches = sliding_window_view(padded, kernel, (2, 3))[:, :, ::stride, ::stride]  # [N, C, H', W', k, k], not a copy
@@ -327,11 +322,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     def dx(g):
         d = np.zeros(padded.shape, g.dtype)
         for i, j in np.ndindex(kernel):
-            met = np.s_[:, :, i : i + stride * g.shape[2] : stride, j : j + stride * g.shape[3] : stride]
-            d[met] += np.einsum(
+            seen = d[:, :, i : i + stride * g.shape[2] : stride, j : j + stride * g.shape[3] : stride]
+            seen += np.einsum(
                 "nohw,oc->nchw", g, weight[:, :, i, j], optimize=True
-            )  # the pixels that W[.., i, j] met
-        return d[inside]
+            )  # the pixels that W[:, :, i, j] saw
+        return d[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]]
 
     return (
         y if bias is None else y + bias[:, None, None],
