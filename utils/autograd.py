@@ -3,7 +3,7 @@
 Knows: how to record the operations that lead to a loss, and how to walk back over them with one vector-Jacobian product
 (VJP) per operand. In the docstrings Y is an operation's result, G = dL/dY the gradient that arrives there (g in the
 code), dX = dL/dX the gradient that is sent on to operand X. Doesn't know: second derivatives (VJPs compute with plain
-arrays, which nothing records), devices, layers, optimisers.
+arrays, which nothing records), devices, layers, optimisers. Source: Griewank and Walther (2008), chapter 3.
 
 Numbers are float32 or float64, by NumPy's rules: a plain number takes the type of the tensor that it meets.
 """
@@ -286,9 +286,7 @@ def _assigned(operate, name):
     def assign(a, b):
         if a.requires_grad and a._edges == ():
             line = f"{list(a.shape)} {SYMBOLS[name]}= {list(np.shape(b))}"
-            raise RuntimeError(
-                f"{name}: {line}: it would replace a leaf; to update w, write w.data {SYMBOLS[name]}= ..."
-            )
+            raise RuntimeError(f"{name}: {line}: it would replace a leaf; write w.data {SYMBOLS[name]}= ... instead")
         return operate(a, b)
 
     return assign
@@ -310,8 +308,10 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     """
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
         raise ValueError("expected images [N, C, H, W] and a weight [O, C, k, k] with the same C")
-    if bias is not None and bias.shape != weight.shape[:1]:
+    if bias is not None and np.shape(bias) != weight.shape[:1]:
         raise ValueError(f"the bias needs one number for each of {len(weight)} output channels")
+    if stride < 1 or padding < 0:
+        raise ValueError(f"stride {stride} and padding {padding}: expected at least 1 and at least 0")
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     kernel = weight.shape[2:]
     if padded.shape[2] < kernel[0] or padded.shape[3] < kernel[1]:
@@ -391,8 +391,9 @@ def batch_norm(x, gamma, beta, eps=1e-5):
 
     x: [N, C, ...]; gamma, beta: [C]; mean and (biased) variance over all axes but C, of this batch. dgamma = sum of
     G X_hat and dbeta = sum of G over these axes; dX = gamma / sigma (G - mean(G) - X_hat mean(G X_hat)).
+    Source: Ioffe and Szegedy (2015).
     """
-    if x.ndim < 2 or gamma.shape != x.shape[1:2] or beta.shape != x.shape[1:2]:
+    if x.ndim < 2 or np.shape(gamma) != x.shape[1:2] or np.shape(beta) != x.shape[1:2]:
         raise ValueError("expected x [N, C, ...], gamma [C] and beta [C]")
     axes = (0, *range(2, x.ndim))
     x_hat, dx = _standardize(x, axes, eps)
@@ -405,9 +406,9 @@ def layer_norm(x, gamma, beta, eps=1e-5):
     """Y = gamma X_hat + beta, as batch_norm, but mean and variance of each row by itself: over the last axis.
 
     x: [..., D]; gamma, beta: [D]. dgamma and dbeta: sums over the rows; with G' = gamma G,
-    dX = (G' - mean(G') - X_hat mean(G' X_hat)) / sigma.
+    dX = (G' - mean(G') - X_hat mean(G' X_hat)) / sigma. Source: Ba, Kiros and Hinton (2016).
     """
-    if not x.ndim or gamma.shape != x.shape[-1:] or beta.shape != x.shape[-1:]:
+    if not x.ndim or np.shape(gamma) != x.shape[-1:] or np.shape(beta) != x.shape[-1:]:
         raise ValueError("expected x [..., D], gamma [D] and beta [D]")
     x_hat, dx = _standardize(x, -1, eps)
     return gamma * x_hat + beta, lambda g: dx(g * gamma), lambda g: g * x_hat, lambda g: g
