@@ -45,11 +45,10 @@ def test_every_control_has_a_name_and_shows_its_focus(interactive, css):
 
 
 @FIGURES
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_figure_fits_a_phone_and_stays_legible(interactive, css, scheme):
-    figure = interactive(css, width=360, color_scheme=scheme, has_touch=True, is_mobile=True)
-    page = figure.page
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+@pytest.mark.parametrize("width", [360, 480, 700, 768, 1280])
+def test_figure_fits_its_page_and_stays_legible(interactive, css, width):
+    figure = interactive(css, width=width)
+    assert figure.page.evaluate("document.documentElement.scrollWidth") <= width
     right = figure.bounding_box()["x"] + figure.bounding_box()["width"]
     inside = "element => element.getBoundingClientRect().right"
     for part in figure.locator("button, input, select, label, table, p, svg text").all():

@@ -40,22 +40,22 @@ const ALL = 2 * FORWARD + 1; // and of the backward pass, which begins with df/d
 const STAGES = { a: [0, -1], b: [0, 0], c: [0, 1], d: [1, 0], e: [2, 0], h: [3, 0], f: [4, 0] }; // [stage, lane]
 // Where an edge leaves and arrives, from the middle of the side, and its label in both layouts: [x, y, anchor].
 const EDGES = {
-  ad: { ports: [14, -14], wide: [137, 62, "start"], tall: [38, 101, "start"] },
-  bd: { ports: [0, 14], wide: [124, 177, "middle"], tall: [174, 85, "start"] },
-  de: { ports: [0, -14], wide: [281, 102, "middle"], tall: [127, 195, "end"] },
-  ce: { ports: [14, 14], wide: [203, 236, "middle"], tall: [264, 139, "end"] },
-  eh: { ports: [0, 0], wide: [438, 115, "middle"], tall: [141, 304, "end"] },
-  af: { ports: [-14, -14], wide: [517, 40, "middle"], tall: [37, 360, "start"] },
-  hf: { ports: [0, 14], wide: [596, 177, "middle"], tall: [174, 415, "start"] },
+  ad: { ports: [14, -14], wide: [134, 62, "start"], tall: [38, 101, "start"] },
+  bd: { ports: [0, 14], wide: [122, 177, "middle"], tall: [174, 85, "start"] },
+  de: { ports: [0, -14], wide: [274, 102, "middle"], tall: [127, 195, "end"] },
+  ce: { ports: [14, 14], wide: [198, 236, "middle"], tall: [264, 139, "end"] },
+  eh: { ports: [0, 0], wide: [426, 115, "middle"], tall: [141, 304, "end"] },
+  af: { ports: [-14, -14], wide: [502, 40, "middle"], tall: [37, 360, "start"] },
+  hf: { ports: [0, 14], wide: [578, 177, "middle"], tall: [174, 415, "start"] },
 };
 // Sizes and where a stage and a lane lie; `turn` makes of (along, across) a point "x,y".
-const WIDE = { width: 720, height: 282, box: [92, 70], at: [46, 157], lanes: [141, 105], gap: 65, end: 46 };
+const WIDE = { width: 700, height: 282, box: [92, 70], at: [46, 152], lanes: [141, 105], gap: 60, end: 46 };
 const TALL = { width: 300, height: 506, box: [86, 66], at: [33, 110], lanes: [150, 106], gap: 44, end: 33 };
 const LAYOUTS = {
   wide: { ...WIDE, turn: (along, across) => `${along},${across}` },
   tall: { ...TALL, turn: (along, across) => `${across},${along}` },
 };
-const NARROW = 620; // px: below, text of the wide layout would be smaller than 11 px
+const NARROW = 645; // px: below, text of the wide layout would be smaller than 11 px
 const PAUSE = 1100; // ms per node
 
 function render({ model, el }) {

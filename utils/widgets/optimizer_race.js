@@ -202,7 +202,7 @@ function render({ model, el }) {
       const chosen = model.get("racers");
       set({ racers: NAMES.filter((other) => (other === name ? input.checked : chosen.includes(other))) });
     });
-    const sample = [svg("path", { d: "M-20,0H20", class: "way" }), svg("path", { d, class: "mark" })];
+    const sample = [svg("path", { d: "M-20,0H20", class: "way" }), svg("path", { d, class: "spot" })];
     const key = svg("svg", { viewBox: "-20 -7 40 14", class: `key ${css}`, "aria-hidden": "true" }, ...sample);
     const [used, end] = [html("td"), html("td")];
     const label = html("label", {}, input, key, html("span", {}, name));
@@ -283,7 +283,7 @@ function render({ model, el }) {
     const out = points.findIndex(lost);
     const drawn = out < 0 ? points : points.slice(0, out);
     const tens = drawn.filter((_, i) => i % 10 === 0 || i === drawn.length - 1);
-    const marks = tens.map((point) => svg("path", { d: mark, transform: at(point), class: "mark" }));
+    const marks = tens.map((point) => svg("path", { d: mark, transform: at(point), class: "spot" }));
     return svg("g", { class: css }, svg("path", { d: `M${line(drawn)}`, class: "way" }), ...marks);
   }
 
