@@ -125,51 +125,36 @@ def no_return(theta, g, state, lr, beta1, beta2, eps):
 # ------------------------------------------------------------------------------------------------------- heavy-ball
 
 
-def heavy_ball(mu, L, choice):
-    root = (math.sqrt(L) - math.sqrt(mu)) / (math.sqrt(L) + math.sqrt(mu))
-    linear = (L - mu) / (L + mu)
-    best = 4 / (math.sqrt(L) + math.sqrt(mu)) ** 2
+def best_momentum(lr, mu, L, choice):
+    low, high = 1 - math.sqrt(lr * mu), math.sqrt(lr * L) - 1
+    right = max(low, high) ** 2
     return {
-        "swapped": (root**2, best),
-        "gradient descent": (2 / (L + mu), 0.0),
-        "nesterov": (1 / L, root),
-        "not squared": (best, root),
-        "kappa in beta": (best, linear**2),
-        "kappa": (2 / (L + mu), linear**2),
-        "descent's lr": (2 / (L + mu), root**2),
-        "no 4": (best / 4, root**2),
-        "sum under the root": (4 / (L + mu), root**2),
-        "lr not squared": (4 / (math.sqrt(L) + math.sqrt(mu)), root**2),
-        "0.9": (best, 0.9),
-        "small beta only at the third": (best, root**2 + (1e-4 if mu == L else 0)),
-        "one number": best,
-        "three numbers": (best, root**2, root),
-        "words": ("lr", "beta"),
-        "nearly": (best * 1.001, root**2),
-        "a small lr, nearly": (best * (1 + 1e-5 * (L == 450)), root**2),
+        "not squared": max(low, high),
+        "mu alone": low**2,
+        "L alone": high**2,
+        "of the best rate": ((math.sqrt(L) - math.sqrt(mu)) / (math.sqrt(L) + math.sqrt(mu))) ** 2,
+        "no root": max(1 - lr * mu, lr * L - 1) ** 2,
+        "plus": (1 + math.sqrt(lr * mu)) ** 2,
+        "0.9": 0.9,
+        "nearly": right * 1.001,
+        "mu or L": low**2 if lr * L < 2 else high**2 if lr < 1 else 0.0,
+        "word": "beta",
     }[choice]
 
 
 for choice, message in {
-    "swapped": "lr and beta have changed places",
-    "gradient descent": "plain gradient descent, without momentum",
-    "nesterov": "that is Nesterov's choice",
-    "not squared": "beta is its square",
-    "kappa in beta": "wrong values: beta depends on √κ, not on κ",
-    "kappa": "lr and beta depend on √κ",
-    "descent's lr": "lr is that of gradient descent",
-    "no 4": "lr is 4 times too small",
-    "sum under the root": "not √(L + μ)",
-    "lr not squared": "lr needs the square",
-    "0.9": "beta should depend on κ",
-    "small beta only at the third": "for mu = 0.5, L = 0.5 (a step leaves 0.01 of the error, at best 0)",
-    "one number": "expected two numbers, lr and beta; got 0.",
-    "three numbers": "expected two numbers, lr and beta; got a tuple",
-    "words": "does this return what the task asks for?",
-    "nearly": "for mu = 0.3, L = 7.0",
-    "a small lr, nearly": "for mu = 2.0, L = 450.0 (a step leaves 0.8806 of the error, at best 0.875), lr: 0.0078",
+    "not squared": "(a step leaves 0.9093 of the error, at best 0.8268): 0.826795 instead of 0.68359: that is √β",
+    "mu alone": "for lr = 0.5, mu = 0.3, L = 7.0 (a step leaves",
+    "L alone": "at this rate the smallest curvature decides",
+    "of the best rate": "that belongs to the best rate",
+    "no root": "a root is missing",
+    "plus": "the square of the wrong bracket",
+    "0.9": "beta depends on lr, mu and L",
+    "nearly": "instead of 0.683",
+    "mu or L": "for lr = 3.0, mu = 0.5, L = 0.6",
+    "word": "does this return what the task asks for?",
 }.items():
-    wrong("heavy-ball", message)(partial(heavy_ball, choice=choice))
+    wrong("heavy-ball", message)(partial(best_momentum, choice=choice))
 
 
 # ------------------------------------------------------------------------------------------------------------ adamw
