@@ -62,7 +62,7 @@ for mistake, message in {
     "index": "both times with the first local derivative",
     "skips what has some": "two ways to x: x.grad = 6 instead of 1: one way's contribution overwrites",
     "none": "does this return what the task asks for?",
-    "few nodes": "gradients are wrong, and no small graph shows it",
+    "few nodes": "in a graph of 30 nodes, drawn at random: 8 of 30 gradients are wrong, and no small graph shows it",
 }.items():
     wrong("backward", message)(partial(sweep, mistake=mistake))
 
