@@ -144,8 +144,8 @@ def best_momentum(lr, mu, L, choice):
 
 for choice, message in {
     "not squared": "(a step leaves 0.9093 of the error, at best 0.8268): 0.826795 instead of 0.68359: that is √β",
-    "mu alone": "for lr = 0.5, mu = 0.3, L = 7.0 (a step leaves 1.93 of the error, at best 0.8708): 0.375403 instead of "
-    "0.758343: at this rate the largest curvature decides",
+    "mu alone": "for lr = 0.5, mu = 0.3, L = 7.0 (a step leaves 1.93 of the error, at best 0.8708): 0.375403 instead "
+    "of 0.758343: at this rate the largest curvature decides",
     "L alone": "at this rate the smallest curvature decides",
     "of the best rate": "that belongs to the best rate",
     "no root": "a root is missing",
