@@ -9,6 +9,24 @@ FIGURES = pytest.mark.parametrize("css", mini_site.INTERACTIVE)
 NAME = """element => (element.getAttribute("aria-label") ?? [...(element.labels ?? []), element]
     .map(part => part.textContent).join(" ")).trim()"""
 
+# [red, green, blue] of an element's colour, and of what is behind it: the page, and the tint of its row if any.
+SHADES = """(element, property) => {
+    const paint = (...colours) => {
+        const context = new OffscreenCanvas(1, 1).getContext("2d");
+        for (context.fillStyle of colours) context.fillRect(0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const page = getComputedStyle(document.body).backgroundColor, row = element.previousElementSibling;
+    const behind = row?.matches("rect.data, rect.grad") ? [page, getComputedStyle(row).fill] : [page];
+    return [paint(...behind, getComputedStyle(element)[property]), paint(...behind)];
+}"""
+COLOURED = [  # elements, the property that colours them, the least contrast: WCAG 2.2, 1.4.3 and 1.4.11
+    ("p, label, th, td, select, button:not(.main)", "color", 4.5),
+    ("svg text", "fill", 4.5),
+    (".axis, .edge path:not(.tip), .box, .contours path, .way, .step, .curve path, .surface .knob", "stroke", 3),
+    (".tip, .spot, .logit, .probability, .gradient, .bars .knob", "fill", 3),
+]
+
 
 def chapter(site):
     return f"{site[1]}/chapters/{mini_site.NAME}.html"
@@ -56,6 +74,23 @@ def test_figure_fits_its_page_and_stays_legible(interactive, css, width):
     for text in figure.locator("svg text").all():
         size = text.evaluate("element => parseFloat(getComputedStyle(element).fontSize) * element.getScreenCTM().a")
         assert size >= 11, f"{size:.1f} px: {text.text_content()}"
+
+
+def luminance(shade):
+    """Relative luminance of [red, green, blue] in 0..255. Source: WCAG 2.2."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in shade)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@FIGURES
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_stand_out(interactive, css, scheme):
+    figure = interactive(css, color_scheme=scheme)
+    for selector, colour, least in COLOURED:
+        for element in figure.locator(selector).all():
+            dark, light = sorted(luminance(shade) for shade in element.evaluate(SHADES, colour))
+            contrast = (light + 0.05) / (dark + 0.05)
+            assert contrast >= least, f"{contrast:.2f}: {element.evaluate('element => element.outerHTML')}"
 
 
 @FIGURES
