@@ -116,7 +116,7 @@ function contour(f, level) {
   return pieces;
 }
 
-const [X, Y, SIDE] = [2, 1.5, 0.05]; // the window: |x| <= X, |y| <= Y
+const [X, Y, SIDE] = [2, 1.5, 0.025]; // the window: |x| <= X, |y| <= Y
 const UNIT = 100; // of the picture, per unit of x and y
 const LOOK = {
   "gradient descent": { css: "descent", mark: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z" },
@@ -244,7 +244,7 @@ function render({ model, el }) {
   function drawSurface() {
     const { f, minima, formula: text } = surfaces[model.get("surface")];
     const [low, high] = [f(minima[0]), Math.max(...[-X, X].flatMap((x) => [f([x, -Y]), f([x, Y])]))];
-    const levels = Array.from({ length: 15 }, (_, k) => low + (high - low) * ((k + 0.5) / 15) ** 2.5);
+    const levels = Array.from({ length: 15 }, (_, k) => low + (high - low) * ((k + 0.5) / 15) ** 2);
     const pieces = levels.map((level) => contour(f, level).map((piece) => `M${line(piece)}`));
     contours.replaceChildren(
       ...pieces.map((ds) => svg("path", { d: ds.join("") })),

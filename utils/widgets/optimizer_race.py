@@ -100,7 +100,7 @@ class OptimizerRace(Figure):
         height = f(x, y)
         low, high = height.min(), height.max()
         figure, axis = plt.subplots(figsize=(6.4, 4.6))
-        levels = low + (high - low) * ((torch.arange(15) + 0.5) / 15) ** 2.5
+        levels = low + (high - low) * ((torch.arange(15) + 0.5) / 15) ** 2
         axis.contour(x, y, height, levels=levels, colors="0.75", linewidths=0.8)
         looks = dict(zip(OPTIMIZERS, figures.STYLE["axes.prop_cycle"], strict=False))  # the fifth is for another time
         for name, (rate, points) in self._race().items():
