@@ -304,6 +304,8 @@ def layer_norm_backward(x, gamma, G, eps, mistake=""):
     }.get(mistake, dbeta)
     if mistake == "order":
         return dx, dbeta, dgamma
+    if mistake == "two":
+        return dx, dgamma
     if mistake == "one row" and len(x) == 1:
         return dx[0], dgamma, dbeta
     if mistake == "in place":
@@ -313,6 +315,7 @@ def layer_norm_backward(x, gamma, G, eps, mistake=""):
 
 for mistake, message in {
     "dx alone": "expected three tensors, dx, dgamma, dbeta; got float64 [7, 5]",
+    "two": "expected three tensors, dx, dgamma, dbeta; got a tuple",
     "order": "dbeta: right shape, wrong values: that is dgamma",
     "dbeta: mean": "dbeta: right shape, values 7 times too small (N = 7): a mean",
     "dbeta: gamma": "gamma doesn't scale beta",
@@ -388,12 +391,14 @@ def differences(f, x, mistake="", h=None):
             difference = (f((x + step).float()) - f((x - step).float())) / (2 * h)
         elif mistake == "entries":
             difference = (f((x + step).view(-1)[i]) - f((x - step).view(-1)[i])) / (2 * h)
+        elif mistake == "list":
+            difference = (f((x + step).tolist()) - f((x - step).tolist())) / (2 * h)
         else:
             difference = (f(x + step) - f(x - step)) / (2 * h)
         gradient.view(-1)[i] = {"h for 2 h": 2, "sign": -1}.get(mistake, 1) * difference
     if mistake == "in place":
         x += h
-    return gradient.flatten() if mistake == "flat" else gradient
+    return {"flat": gradient.flatten(), "row": gradient[0]}.get(mistake, gradient)
 
 
 for mistake, message in {
@@ -405,6 +410,7 @@ for mistake, message in {
     "step lost": "f is called 12 times, never beside x",
     "half precision": "f gets float32 [2, 3]: the difference of two values needs float64",
     "entries": "f takes a tensor like x, float64 [2, 3], and gets float64 []",
+    "list": "f takes a tensor like x, float64 [2, 3], and gets a list",
     "each its own": "with a step of 0 where x is 0",
     "in place": "changes its input `x` in place",
     "h for 2 h": "for x of size 1: right shape, values 2 times too large",
@@ -415,12 +421,15 @@ for mistake, message in {
     wrong("gradient-check", message)(partial(differences, mistake=mistake))
 
 for h, message in {
-    6e-6: "for x of size 0.001, the error is",
-    1e-2: "for x of size 1, the error is",
+    6e-6: "with a step of 6e-03 times that size: too large",
+    1e-2: "with a step of 1e-02 times that size: too large",
     1e-8: "with a step of 1e-08 times that size: too small",
     1e-12: "with a step of 1e-12 times that size: too small",
 }.items():
     wrong("gradient-check", message)(partial(differences, h=h))
+
+
+wrong("gradient-check", "for x of size 1: shape [3] instead of [2, 3]")(partial(differences, mistake="row", h=0.1))
 
 
 @wrong("gradient-check", "uses torch's `grad`")
@@ -459,7 +468,7 @@ def net(mistake):
                     last.weight.fill_(0.1)
                 if mistake == "tiny":
                     last.weight.mul_(1e-5)
-            self.layers = nn.Sequential(*layers)
+            self.layers = nn.Sequential(*layers) if mistake != "no layers" else []
 
         def forward(self, x):
             prediction = self.layers(x)[:, 0]
@@ -477,6 +486,7 @@ def net(mistake):
                 "per example": F.huber_loss(prediction, target, reduction="none"),
                 "flipped": -F.huber_loss(prediction, target),
                 "delta": F.huber_loss(prediction, target, delta=2.0),
+                "number": error.square().mean().item(),
                 "detached": error.detach().square().mean(),
             }.get(mistake, F.huber_loss(prediction, target))
 
@@ -484,6 +494,7 @@ def net(mistake):
 
 
 for mistake, message in {
+    "no layers": "model.layers holds nothing",
     "tanh": "model.layers holds Linear, ReLU, Linear, Tanh, Linear",
     "clipped error": "clip the gradient, not the error",
     "clipped error, half": "clip the gradient, not the error (and this is half the square)",
@@ -494,6 +505,7 @@ for mistake, message in {
     "flipped": "sign flipped: the loss falls when the error grows",
     "per example": "loss gives float32 [7] for 7 examples, expected one number",
     "delta": "the gradient of loss with respect to prediction: right shape, wrong values",
+    "number": "for 7 examples, expected one number, a tensor",
     "detached": "loss has no gradient",
     "column": "keep forward: model(x): shape [256, 1] instead of [256]",
     "scaled": "keep forward: model(x): right shape, values 10 times too large",
