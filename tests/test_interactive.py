@@ -35,7 +35,7 @@ def test_alt_text_tells_the_values_as_they_stand():
     assert "ship: logit 0.00, probability 0.25, gradient +0.25" in alt
     assert alt.endswith("The true class is cat; the loss is 1.39 nats.")  # ln 4
     alt = ComputationGraph(a=2, b=-1, c=1).alt()
-    assert "b: value −1.00, gradient 0.00" in alt and "h = relu(e): value 0.00, gradient 2.00" in alt  # closed
+    assert "b: value −1.00, gradient 0.00" in alt and "r = relu(e): value 0.00, gradient 2.00" in alt  # closed
     alt = OptimizerRace(learning_rate=1, momentum=0.5, start=[1, 0], racers=["gradient descent"]).alt()
     assert alt.endswith("gradient descent at learning rate 1: f = 0.")  # along x one step is the whole way
     assert "gradient descent at learning rate 1: diverged" in OptimizerRace(learning_rate=1).alt()

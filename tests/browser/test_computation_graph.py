@@ -6,7 +6,7 @@ import torch
 from tests.browser.pointer import drag, swipe
 from utils.widgets.computation_graph import ComputationGraph
 
-NODES = ("a", "b", "c", "d", "e", "h", "f")
+NODES = ("a", "b", "c", "d", "e", "r", "f")
 NUMBER = "text => text.textContent && Number(text.textContent.replace('\\u2212', '-'))"
 
 
@@ -29,10 +29,10 @@ def by_torch(a, b, c):
     into_d, into_f = a.view(()), a.view(())
     d = into_d * b
     e = d + c
-    h = e.relu()
-    f = into_f * h
-    nodes = dict(zip(NODES, (a, b, c, d, e, h, f), strict=True))
-    edges = {"ad": into_d, "bd": b, "de": d, "ce": c, "eh": e, "af": into_f, "hf": h}
+    r = e.relu()
+    f = into_f * r
+    nodes = dict(zip(NODES, (a, b, c, d, e, r, f), strict=True))
+    edges = {"ad": into_d, "bd": b, "de": d, "ce": c, "er": e, "af": into_f, "rf": r}
     gradients = torch.autograd.grad(f, [*nodes.values(), *edges.values()])
     numbers = [gradient.item() for gradient in gradients]
     values = {name: node.item() for name, node in nodes.items()}
@@ -118,17 +118,17 @@ def test_steps_go_forward_then_backward_and_say_what_they_compute(figure):
     said += [press(figure, "Step") for _ in range(4)]
     assert shown(figure) == (by_torch(2, -1, 5)[0], {"f": 1})
     said.append(press(figure, "Step"))
-    assert shown(figure)[1] == {"f": 1, "a": 3, "h": 2}, "a's gradient is not yet whole"
+    assert shown(figure)[1] == {"f": 1, "a": 3, "r": 2}, "a's gradient is not yet whole"
     said += [press(figure, "Step") for _ in range(3)]
     assert agree(figure, 2, -1, 5)
     assert said[:8] == [
         "Forward at d: a × b = 2.00 × (−1.00) = −2.00.",
         "Forward at e: d + c = (−2.00) + 5.00 = 3.00.",
-        "Forward at h: relu(e) = relu(3.00) = 3.00.",
-        "Forward at f: a × h = 2.00 × 3.00 = 6.00.",
+        "Forward at r: relu(e) = relu(3.00) = 3.00.",
+        "Forward at f: a × r = 2.00 × 3.00 = 6.00.",
         "Backward starts: the gradient of f with respect to itself is 1.",
-        "Backward at f: gradient of a gets h × 1.00 = 3.00; gradient of h gets a × 1.00 = 2.00.",
-        "Backward at h: gradient of e gets 1 × 2.00 = 2.00.",
+        "Backward at f: gradient of a gets r × 1.00 = 3.00; gradient of r gets a × 1.00 = 2.00.",
+        "Backward at r: gradient of e gets 1 × 2.00 = 2.00.",
         "Backward at e: gradient of d gets 1 × 2.00 = 2.00; gradient of c gets 1 × 2.00 = 2.00.",
     ]
     assert said[8].startswith("Backward at d: a's gradient grows by b × 2.00 = −2.00, to 1.00; gradient of b gets a × ")
@@ -136,7 +136,7 @@ def test_steps_go_forward_then_backward_and_say_what_they_compute(figure):
 
 
 def test_passes_play_at_once_where_motion_is_reduced(figure):
-    assert press(figure, "Forward") == "Forward at f: a × h = 2.00 × 3.00 = 6.00."
+    assert press(figure, "Forward") == "Forward at f: a × r = 2.00 × 3.00 = 6.00."
     assert shown(figure) == (by_torch(2, -1, 5)[0], {})
     press(figure, "Backward")
     assert agree(figure, 2, -1, 5)
@@ -156,7 +156,7 @@ def test_passes_play_node_by_node_where_motion_is_welcome(interactive):
         if count == len(NODES):
             break
         figure.page.wait_for_timeout(50)
-    assert filled[-4:] == [4, 5, 6, 7], "d, e, h and f appear one after the other"
+    assert filled[-4:] == [4, 5, 6, 7], "d, e, r and f appear one after the other"
     press(figure, "Backward")
     figure.get_by_role("slider", name="input b").press("ArrowRight")
     figure.page.wait_for_timeout(1500)  # longer than a node takes

@@ -6,12 +6,12 @@ import { animate, button, format, frame, html, slider, svg } from "./figure.js";
 const GRAPH = [
   { name: "d", parents: ["a", "b"], text: "a × b", value: (a, b) => a * b, slopes: (a, b) => [b, a], says: "ba" },
   { name: "e", parents: ["d", "c"], text: "d + c", value: (d, c) => d + c, slopes: () => [1, 1], says: "11" },
-  { name: "h", parents: ["e"], text: "relu(e)", value: (e) => Math.max(e, 0), slopes: (e) => [e > 0 ? 1 : 0] },
-  { name: "f", parents: ["a", "h"], text: "a × h", value: (a, h) => a * h, slopes: (a, h) => [h, a], says: "ha" },
+  { name: "r", parents: ["e"], text: "relu(e)", value: (e) => Math.max(e, 0), slopes: (e) => [e > 0 ? 1 : 0] },
+  { name: "f", parents: ["a", "r"], text: "a × r", value: (a, r) => a * r, slopes: (a, r) => [r, a], says: "ra" },
 ];
 const REVERSED = [...GRAPH].reverse();
 
-/** The value of every node, {a, b, c, d, e, h, f}, from the inputs {a, b, c}. */
+/** The value of every node, {a, b, c, d, e, r, f}, from the inputs {a, b, c}. */
 export function forward(inputs) {
   const values = { ...inputs };
   for (const { name, parents, value } of GRAPH) values[name] = value(...parents.map((parent) => values[parent]));
@@ -37,16 +37,16 @@ export function backward(values) {
 const INPUTS = ["a", "b", "c"];
 const FORWARD = GRAPH.length; // steps of the forward pass
 const ALL = 2 * FORWARD + 1; // and of the backward pass, which begins with df/df = 1
-const STAGES = { a: [0, -1], b: [0, 0], c: [0, 1], d: [1, 0], e: [2, 0], h: [3, 0], f: [4, 0] }; // [stage, lane]
+const STAGES = { a: [0, -1], b: [0, 0], c: [0, 1], d: [1, 0], e: [2, 0], r: [3, 0], f: [4, 0] }; // [stage, lane]
 // Where an edge leaves and arrives, from the middle of the side, and its label in both layouts: [x, y, anchor].
 const EDGES = {
   ad: { ports: [14, -14], wide: [134, 62, "start"], tall: [38, 101, "start"] },
   bd: { ports: [0, 14], wide: [122, 177, "middle"], tall: [174, 85, "start"] },
   de: { ports: [0, -14], wide: [274, 102, "middle"], tall: [127, 195, "end"] },
   ce: { ports: [14, 14], wide: [198, 236, "middle"], tall: [264, 139, "end"] },
-  eh: { ports: [0, 0], wide: [426, 115, "middle"], tall: [141, 304, "end"] },
+  er: { ports: [0, 0], wide: [426, 115, "middle"], tall: [141, 304, "end"] },
   af: { ports: [-14, -14], wide: [502, 40, "middle"], tall: [37, 360, "start"] },
-  hf: { ports: [0, 14], wide: [578, 177, "middle"], tall: [174, 415, "start"] },
+  rf: { ports: [0, 14], wide: [578, 177, "middle"], tall: [174, 415, "start"] },
 };
 // Sizes and where a stage and a lane lie; `turn` makes of (along, across) a point "x,y".
 const WIDE = { width: 700, height: 282, box: [92, 70], at: [46, 152], lanes: [141, 105], gap: 60, end: 46 };
@@ -214,7 +214,7 @@ function sentence(done, values, gradients, edges) {
   if (seed) return "Backward starts: the gradient of f with respect to itself is 1.";
   const { parents, text, says } = GRAPH.find(({ name }) => name === to);
   if (!back) {
-    const numbers = text.replace(/\b[a-h]\b/g, (name) => inner(values[name]));
+    const numbers = text.replace(/\b[a-fr]\b/g, (name) => inner(values[name]));
     return `Forward at ${to}: ${text} = ${numbers} = ${format(values[to])}.`;
   }
   const parts = parents.map((from, i) => {
@@ -229,7 +229,7 @@ function sentence(done, values, gradients, edges) {
 /** What is special about these values: a ReLU that is closed, or the two ways back to a. */
 function explain(values, edges, gradients) {
   const [throughF, throughD] = ["f", "d"].map((to) => edges.find((edge) => edge.from === "a" && edge.to === to));
-  const closed = "the ReLU is closed: h and its slope are 0, so the gradients of a, b and c are all 0.";
+  const closed = "the ReLU is closed: r and its slope are 0, so the gradients of a, b and c are all 0.";
   if (values.e <= 0) return `e is ${values.e < 0 ? "below 0" : "0"}: ${closed}`;
   const sum = `${format(throughF.contribution)} + ${inner(throughD.contribution)} = ${format(gradients.a)}`;
   return `a is used twice, so its gradient is a sum: ${sum}, through f and through d.`;

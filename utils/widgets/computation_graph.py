@@ -9,11 +9,11 @@ from utils import figures
 from utils.widgets.figure import Figure, assets
 
 LIMIT = 5.0
-FORMULAS = {"a": "a", "b": "b", "c": "c", "d": "d = a × b", "e": "e = d + c", "h": "h = relu(e)", "f": "f = a × h"}
-PLACES = {"a": (0, 1), "b": (0, 0), "c": (0, -1), "d": (1, 0), "e": (2, 0), "h": (3, 0), "f": (4, 0)}
+FORMULAS = {"a": "a", "b": "b", "c": "c", "d": "d = a × b", "e": "e = d + c", "r": "r = relu(e)", "f": "f = a × r"}
+PLACES = {"a": (0, 1), "b": (0, 0), "c": (0, -1), "d": (1, 0), "e": (2, 0), "r": (3, 0), "f": (4, 0)}
 # From, to, and how far above the middle the edge leaves and arrives.
-EDGES = [("a", "d", -0.1, 0.12), ("b", "d", 0, -0.12), ("d", "e", 0, 0.12), ("c", "e", 0, -0.12), ("e", "h", 0, 0)]
-EDGES += [("a", "f", 0.1, 0.12), ("h", "f", 0, -0.12)]
+EDGES = [("a", "d", -0.1, 0.12), ("b", "d", 0, -0.12), ("d", "e", 0, 0.12), ("c", "e", 0, -0.12), ("e", "r", 0, 0)]
+EDGES += [("a", "f", 0.1, 0.12), ("r", "f", 0, -0.12)]
 HALF_WIDTH = 0.33
 
 
@@ -40,9 +40,9 @@ class ComputationGraph(Figure):
         a, b, c = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (self.a, self.b, self.c))
         d = a * b
         e = d + c
-        h = e.relu()
-        f = a * h
-        nodes = {"a": a, "b": b, "c": c, "d": d, "e": e, "h": h, "f": f}
+        r = e.relu()
+        f = a * r
+        nodes = {"a": a, "b": b, "c": c, "d": d, "e": e, "r": r, "f": f}
         gradients = torch.autograd.grad(f, list(nodes.values()))
         return {name: (node.item(), g.item()) for (name, node), g in zip(nodes.items(), gradients, strict=True)}
 
@@ -75,7 +75,7 @@ class ComputationGraph(Figure):
             for name, (value, gradient) in self._values().items()
         )
         return (
-            "A computation graph of f = a × relu(a × b + c), from the inputs a, b and c through d, e and h to f, "
+            "A computation graph of f = a × relu(a × b + c), from the inputs a, b and c through d, e and r to f, "
             f"with the value and the gradient of f at each node. {nodes}. The input a feeds both d and f."
         )
 
