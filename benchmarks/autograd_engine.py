@@ -12,7 +12,6 @@ not counted. Knows nothing of larger networks, where the matrix products take al
 import gc
 import random
 import resource
-import statistics
 import time
 
 import autograd as hips
@@ -25,6 +24,7 @@ from micrograd.nn import MLP
 from sklearn.datasets import make_moons
 from threadpoolctl import threadpool_limits
 
+from benchmarks.report import print_ratio, print_table
 from utils import autograd
 from utils.autograd import Tensor
 
@@ -195,13 +195,9 @@ def main():
         )
         print(f"{OURS}: 1,000 steps make the peak memory of the process {growth(1000):.3f} times as large")
         for name in NETWORKS:
-            print(f"{name + ', microseconds per step':50} {'median':>9} {'least':>9} {'most':>9}")
             seconds = measure(name, TURNS, STEPS)
-            for contestant, values in seconds.items():
-                micro = [1e6 * value for value in values]
-                print(f"{contestant:50} {statistics.median(micro):9,.0f} {min(micro):9,.0f} {max(micro):9,.0f}")
+            micro = {contestant: [1e6 * value for value in values] for contestant, values in seconds.items()}
+            print_table(f"{name}, microseconds per step", micro)
             for contestant in list(seconds)[1:]:
-                ratios = [theirs / ours for ours, theirs in zip(seconds[OURS], seconds[contestant], strict=True)]
-                spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-                print(f"{contestant} / {OURS}: {statistics.median(ratios):.2f} ({spread})")
+                print_ratio(seconds, contestant, OURS)
     torch.set_num_threads(torch_threads)

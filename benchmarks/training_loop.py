@@ -10,7 +10,6 @@ The three take turns in one process, because a machine's speed drifts; ratios ar
 """
 
 import contextlib
-import statistics
 import time
 
 import torch
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms.functional import to_pil_image
 
+from benchmarks.report import print_ratio, print_table
 from utils import data, train
 
 IMAGES, BATCH_SIZE, TURNS, LR, WORKERS = 5_000, 128, 5, 0.003, 2
@@ -119,10 +119,6 @@ def main():
         f"{train.device_name()}, torch {torch.__version__}, batches of {BATCH_SIZE}, {TURNS} turns, {WORKERS} workers"
     )
     rates = measure(loaded.train, len(loaded.classes), TURNS)
-    print(f"{'images per second':50} {'median':>9} {'least':>9} {'most':>9}")
-    for name, values in rates.items():
-        print(f"{name:50} {statistics.median(values):9,.0f} {min(values):9,.0f} {max(values):9,.0f}")
+    print_table("images per second", rates)
     for name in (PIL, PIL_FAST):
-        ratios = [ours / theirs for ours, theirs in zip(rates[FIT], rates[name], strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{FIT} / {name}: {statistics.median(ratios):.2f} ({spread})")
+        print_ratio(rates, FIT, name)
