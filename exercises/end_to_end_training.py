@@ -146,8 +146,6 @@ def _wilson(correct, n, z=1.959964):
 
 @check.exercise("mend-model")
 def check_mend_model(ResidualNet):
-    if isinstance(ResidualNet, nn.Module):
-        raise CheckFailed("give the class itself, ResidualNet without brackets: the check makes networks of its own")
     model = call(ResidualNet)
     linear = [module for module in getattr(model, "modules", list)() if isinstance(module, nn.Linear)]
     if not linear or not all(hasattr(block, "branch") for block in getattr(model, "blocks", [None])):

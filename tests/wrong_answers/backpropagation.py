@@ -520,4 +520,4 @@ for mistake, message in {
     wrong("mend-leaks", message)(net(mistake))
 
 
-wrong("mend-leaks", "give the class itself")(net("")())
+wrong("mend-leaks", "give the function or class itself")(net("")())

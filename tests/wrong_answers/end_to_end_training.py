@@ -400,7 +400,7 @@ class OtherParts(nn.Sequential):
         super().__init__(Block(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
 
 
-wrong("mend-model", "give the class itself")(Net())
+wrong("mend-model", "give the function or class itself")(Net())
 
 
 # --------------------------------------------------------------------------------------------------------- mend-run
