@@ -22,6 +22,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import datasets
 
 from utils import data, downloads
@@ -569,6 +570,127 @@ def test_pickles_in_a_file_are_not_opened(home, store):
     with pytest.raises(downloads.DataError, match="can't be read"):
         data.load("mnist")
     assert not (store / "sprung").exists()
+
+
+# --- a folder of class folders ---
+
+
+@pytest.fixture
+def animals(tmp_path):
+    """<tmp_path>/animals: 20 cats and 10 dogs, one colour each, no two alike, and files that are no images."""
+    root = tmp_path / "animals"
+    for label, (name, n) in enumerate((("cat", 20), ("dog", 10))):
+        (root / name / "deeper").mkdir(parents=True)
+        for i in range(n):
+            folder = root / name / ("deeper" if i % 2 else "")
+            Image.new("RGB", (20, 30), (100 * label, 5 * i, 77)).save(folder / f"{i}.{'png' if i % 3 else 'BMP'}")
+    (root / "cat" / "notes.txt").write_text("no image")
+    (root / "readme.md").write_text("no class")
+    for hidden in (".git", "cat/.ipynb_checkpoints"):
+        (root / hidden).mkdir()
+        (root / hidden / "0.png").write_bytes(b"no image either")
+    return root
+
+
+def test_folder_gives_the_same_types_with_the_labels_of_its_folders(animals, capsys):
+    loaded = data.load_folder(animals, size=8)
+    assert loaded.name == "animals" and loaded.classes == ["cat", "dog"] and "one person" in loaded.note
+    assert "animals: 21 training, 3 validation and 6 test images of 8 x 8 x 3, 2 classes" in capsys.readouterr().out
+    for split in (loaded.train, loaded.validation, loaded.test):
+        assert split.images.dtype == torch.uint8 and split.labels.dtype == torch.int64
+        assert split.images.shape[1:] == (8, 8, 3) and split.images.is_contiguous()
+        assert torch.equal(split.images[:, 0, 0, 0].long(), 100 * split.labels)
+    assert loaded.test.labels.bincount().tolist() == [4, 2] and loaded.validation.labels.bincount().tolist() == [2, 1]
+    assert data.load_folder(animals, device="meta").train.images.device.type == "meta"
+
+
+def test_folder_is_split_by_seed_without_overlap_and_keeps_the_test_set(animals):
+    first, again, other = (data.load_folder(animals, size=2, seed=seed) for seed in (3, 3, 4))
+    parts = [set(rows(split)) for split in (first.train, first.validation, first.test)]
+    assert [len(part) for part in parts] == [21, 3, 6] and len(set.union(*parts)) == 30
+    for part in ("train", "validation", "test"):
+        assert torch.equal(getattr(first, part).images, getattr(again, part).images)
+    assert set(rows(other.validation)) != parts[1] and set(rows(other.test)) == parts[2]
+
+
+def test_folder_images_are_cut_to_squares_turned_upright_and_made_rgb(tmp_path):
+    wide = np.zeros((20, 60), np.uint8)
+    wide[:, 20:30], wide[:, 30:40] = 200, 40  # the middle square: light on the left, dark on the right
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90 degrees clockwise to see it upright: light above, dark below
+    for name in ("grey", "turned"):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            image = Image.fromarray(wide if name == "grey" else wide[:, 20:40])
+            image.save(tmp_path / name / f"{i}.png", **({"exif": exif} if name == "turned" else {}))
+    loaded = data.load_folder(tmp_path, size=10)
+    straight = torch.tensor([200, 40], dtype=torch.uint8).repeat_interleave(5).expand(10, 10)  # [row, column]
+    for label, expected in ((0, straight), (1, straight.T)):
+        image = loaded.train.images[loaded.train.labels == label][0]  # [10, 10, 3]
+        assert (image - expected[..., None].long()).abs()[[1, 1, 8, 8], [1, 8, 1, 8]].max() == 0
+
+
+def test_a_large_image_is_averaged_not_sampled(animals):
+    board = np.indices((64, 64)).sum(0) % 2 * 255
+    Image.fromarray(board.astype(np.uint8)).save(animals / "cat" / "board.png")
+    loaded = data.load_folder(animals, size=8)
+    images = torch.cat([loaded.train.images, loaded.validation.images, loaded.test.images])
+    board = images[(images[..., 0] == images[..., 1]).all((1, 2)) & (images[..., 0] > 50).all((1, 2))]
+    assert len(board) == 1 and (board.double() - 127.5).abs().max() < 10
+
+
+def test_folder_that_is_missing_or_has_no_two_classes_is_named(tmp_path):
+    with pytest.raises(downloads.DataError, match="nowhere is no folder: give the folder that holds"):
+        data.load_folder(tmp_path / "nowhere")
+    with pytest.raises(downloads.DataError, match=f"{tmp_path} holds no folders"):
+        data.load_folder(tmp_path)
+    (tmp_path / "lonely").mkdir()
+    with pytest.raises(downloads.DataError, match="holds one folder, 'lonely'"):
+        data.load_folder(tmp_path)
+    (tmp_path / "file.png").write_bytes(b"")
+    with pytest.raises(downloads.DataError, match="file.png is no folder"):
+        data.load_folder(tmp_path / "file.png")
+
+
+def test_too_few_images_in_a_class_are_named(animals):
+    (animals / "emu").mkdir()
+    for i in range(2):
+        Image.new("L", (4, 4)).save(animals / "emu" / f"{i}.png")
+    with pytest.raises(downloads.DataError, match="emu holds 2 images .*three or more"):
+        data.load_folder(animals)
+    Image.new("L", (4, 4)).save(animals / "emu" / "2.png")
+    loaded = data.load_folder(animals, size=4)
+    assert [(split.labels == 2).sum() for split in (loaded.train, loaded.validation, loaded.test)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "a web page", "a pickle", "another format"])
+def test_an_unreadable_image_is_named(animals, tmp_path, damage):
+    class Trap:
+        def __reduce__(self):
+            return pathlib.Path.touch, (tmp_path / "sprung",)
+
+    path = animals / "dog" / "0.BMP"
+    postscript = io.BytesIO()
+    Image.new("L", (4, 4)).save(postscript, "EPS")  # Pillow would start Ghostscript on it
+    raw = {"a pickle": pickle.dumps(Trap()), "another format": postscript.getvalue()}
+    path.write_bytes(raw[damage] if damage in raw else DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(downloads.DataError) as caught:
+        data.load_folder(animals)
+    assert f"{path} can't be read as an image" in str(caught.value) and "remove it" in str(caught.value)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded(animals, monkeypatch):
+    path = animals / "dog" / "large.png"
+    Image.new("1", (10_000, 5_001)).save(path)  # a few kilobytes that would become 150 MB
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("it was decoded") if _[0].width > 9999 else _[0])
+    with pytest.raises(downloads.DataError, match=f"{path} has 10000 x 5001 pixels, more than 50,000,000"):
+        data.load_folder(animals)
+
+
+def test_an_impossible_size_is_refused(animals):
+    with pytest.raises(ValueError, match="size=0"):
+        data.load_folder(animals, size=0)
 
 
 # --- python -m utils.data ---

@@ -1,6 +1,7 @@
 """The data sets of the book: one call, and the same types and shapes whatever the source.
 
-Knows: which sets there are, how each is split, what it has to say about the one it took.
+Knows: which sets there are, how each is split, what it has to say about the one it took; how to read a folder of
+class folders.
 Doesn't know: downloads and files (utils.downloads); what the shapes look like (utils.shapes); normalisation,
 augmentation and batches (utils.train).
 
@@ -8,6 +9,7 @@ augmentation and batches (utils.train).
 """
 
 import difflib
+import pathlib
 import sys
 from dataclasses import dataclass
 
@@ -15,11 +17,13 @@ import numpy as np
 import torch
 
 from utils import shapes
-from utils.downloads import MANIFEST, REAL, fetch, main, path_of, read
+from utils.downloads import MANIFEST, REAL, DataError, fetch, main, path_of, read
 from utils.records import DATA
 
 SHAPES = {"train": 10_000, "validation": 2_000, "test": 2_000}  # images drawn unless asked otherwise
 DIGITS = {"validation": 180, "test": 360}  # of 1,797; the others are for training
+FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",), "GIF": (".gif",), "WEBP": (".webp",)}
+MAX_PIXELS = 50_000_000  # of one image file; decoding takes 3 bytes each
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,69 @@ def load(name="auto", device="cpu", seed=0, train=None, validation=None, test=No
     data = Dataset(name, classes, *splits, note)
     _announce(data, asked)
     return data
+
+
+def load_folder(path, size=32, device="cpu", seed=0):
+    """A folder of class folders (<path>/<class>/.../<file>) as a Dataset of uint8 images [N, size, size, 3].
+
+    Files that end in .jpg, .jpeg, .png, .bmp, .gif or .webp are images, in any folder below that of their class; others
+    are passed over, as is everything whose name begins with a dot. Of each image the largest square in the middle is
+    scaled down or up to size x size and converted to RGB; of a moving one the first picture is taken.
+    Of each class a fifth serves for testing, always the same, and a tenth for validation, drawn with the seed. The
+    split doesn't know which pictures belong together: those of one person may be in all parts.
+    Raises ValueError for a size below 1, DataError if there is no such folder, if it holds fewer than two class
+    folders, a class with fewer than three images, an image that can't be read or one of more than MAX_PIXELS pixels.
+    """
+    if size < 1:
+        raise ValueError(f"size={size}: ask for at least one pixel")
+    root, wanted = pathlib.Path(path).expanduser(), "give the folder that holds one folder of images for each class"
+    if not root.is_dir():
+        raise DataError(f"{root.absolute()} is no folder: {wanted}")
+    classes = sorted(folder.name for folder in _visible(root, root.iterdir()) if folder.is_dir())
+    if len(classes) < 2:
+        found = f"one folder, {classes[0]!r}" if classes else "no folders"
+        raise DataError(f"{root} holds {found}, and two are the least: {wanted}")
+    images, labels, parts = [], [], {"train": [], "validation": [], "test": []}
+    suffixes = tuple(suffix for several in FORMATS.values() for suffix in several)
+    for label, name in enumerate(classes):
+        files = [file for file in _visible(root, (root / name).rglob("*")) if file.suffix.lower() in suffixes]
+        if len(files) < 3:
+            raise DataError(f"{root / name} holds {len(files)} images ({', '.join(suffixes)}): it takes three or more")
+        order = len(labels) + _order(len(files), seed=0)
+        test, rest = np.split(order, [max(1, len(files) // 5)])
+        rest = rest[_order(len(rest), seed)]
+        validation, train = np.split(rest, [max(1, len(files) // 10)])
+        for part, rows in (("train", train), ("validation", validation), ("test", test)):
+            parts[part].append(rows)
+        images += [_read_image(file, size) for file in sorted(files)]
+        labels += [label] * len(files)
+    images, labels = np.stack(images), np.array(labels)
+    splits = [_split(images[rows], labels[rows]).to(device) for rows in map(np.concatenate, parts.values())]
+    note = "split at random, image by image: pictures of one person may be in several parts"
+    data = Dataset(root.absolute().name, classes, *splits, note)
+    _announce(data, str(path))
+    return data
+
+
+def _visible(root, paths):
+    """The paths below root none of whose names begins with a dot (.DS_Store, .ipynb_checkpoints)."""
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+
+
+def _read_image(file, size):
+    """One image file as uint8 [size, size, 3]. Only the formats named above are tried, whatever the file's name."""
+    from PIL import Image, ImageOps  # comes with Matplotlib
+
+    try:
+        with Image.open(file, formats=list(FORMATS)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                problem = f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}: scale it down"
+            else:
+                upright = ImageOps.exif_transpose(image).convert("RGB")  # a phone notes how it was held
+                return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))
+    except Exception as error:  # its kind depends on which byte is wrong; the file is always at fault
+        problem = f"can't be read as an image ({type(error).__name__}: {error}): replace or remove it"
+    raise DataError(f"{file} {problem}")
 
 
 def _order(n, seed):
