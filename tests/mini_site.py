@@ -14,7 +14,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tools.notebooks import write
 from utils.records import CLAIM, DATA
 from utils.widgets.computation_graph import ComputationGraph
+from utils.widgets.fine_tuning import FineTuning
 from utils.widgets.optimizer_race import OptimizerRace
+from utils.widgets.receptive_field import ReceptiveField
+from utils.widgets.residual_stack import ResidualStack
 from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +27,14 @@ ALT = 'Loss over epochs: "pixels" & edges, <both> falling.'
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 VIEW = "application/vnd.jupyter.widget-view+json"
 # The interactive figures: CSS class and id of the cell that shows it, and the figure.
-INTERACTIVE = {"softmax": SoftmaxCrossEntropy, "graph": ComputationGraph, "race": OptimizerRace}
+INTERACTIVE = {
+    "softmax": SoftmaxCrossEntropy,
+    "graph": ComputationGraph,
+    "race": OptimizerRace,
+    "receptive": ReceptiveField,
+    "stack": ResidualStack,
+    "tuning": FineTuning,
+}
 BAR = "0" * 32  # model of a progress bar, as tqdm leaves one behind
 
 

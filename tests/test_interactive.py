@@ -10,7 +10,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from tests import mini_site
 from utils.widgets import figure
 from utils.widgets.computation_graph import ComputationGraph
-from utils.widgets.optimizer_race import SURFACES, OptimizerRace
+from utils.widgets.fine_tuning import FineTuning
+from utils.widgets.optimizer_race import SURFACES, OptimizerRace, _best
+from utils.widgets.receptive_field import ReceptiveField
+from utils.widgets.residual_stack import ResidualStack
 from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -39,6 +42,13 @@ def test_alt_text_tells_the_values_as_they_stand():
     alt = OptimizerRace(learning_rate=1, momentum=0.5, start=[1, 0], racers=["gradient descent"]).alt()
     assert alt.endswith("gradient descent at learning rate 1: f = 0.")  # along x one step is the whole way
     assert "gradient descent at learning rate 1: diverged" in OptimizerRace(learning_rate=1).alt()
+    alt = ReceptiveField(layers=["conv 5x5", "max pool 2x2"], position=[0, 31]).alt()
+    assert "max pool 2×2: output 16×16, receptive field 6×6, jump 2, 0 parameters" in alt  # 5 + (2 - 1) 1
+    assert "depends on 16 pixels, in rows 0 to 3 and columns 28 to 31" in alt  # at the corner two of six are padding
+    alt = ResidualStack(branch_scale=0).alt()
+    assert "residual product: largest 1, median 1, smallest 1, largest over smallest 1." in alt  # the identity
+    alt = FineTuning(head=1.6).alt()  # the truth: nothing to learn
+    assert alt.count("head 1.60, feature (0.60, 0.45), turned by 0°, error 0.00 on the data and 0.00 off it") == 2
 
 
 @pytest.mark.parametrize("surface", SURFACES)
@@ -50,6 +60,12 @@ def test_own_rates_are_at_least_as_good_as_a_shared_one(surface):
         assert not f(*points[-1]) > torch.nan_to_num(f(*shared[name][1][-1]), nan=torch.inf)  # 0.1 is in the grid
 
 
+def test_race_is_run_once_for_picture_and_alt_text():
+    before, widget = _best.cache_info().misses, OptimizerRace(momentum=0.123)
+    display(widget)
+    assert _best.cache_info().misses == before + len(widget.racers)
+
+
 def test_race_begins_at_its_surfaces_own_start_if_none_is_given():
     assert OptimizerRace(surface="saddle").start == [-1.8, 0.02]
     assert OptimizerRace(surface="saddle", start=[1.0, 1.0]).start == [1.0, 1.0]
@@ -59,6 +75,9 @@ CHANGED = [
     (SoftmaxCrossEntropy, {"target": 1}),
     (ComputationGraph, {"b": 0.5}),
     (OptimizerRace, {"momentum": 0.5}),
+    (ReceptiveField, {"layers": ["conv 5x5"]}),
+    (ResidualStack, {"seed": 2}),
+    (FineTuning, {"angle": 10.0}),
 ]
 
 
@@ -68,9 +87,9 @@ def test_same_values_give_the_same_picture(Figure, changed):
     assert first == second != other
 
 
-@pytest.mark.parametrize("name", ["softmax_cross_entropy", "computation_graph", "optimizer_race"])
-def test_script_is_one_module_without_imports(name):
-    text = figure.assets(name)[0]
+@pytest.mark.parametrize("Figure", mini_site.INTERACTIVE.values())
+def test_script_is_one_module_without_imports(Figure):
+    text = figure.assets(Figure.__module__.split(".")[-1])[0]
     assert "import {" not in text and "function keySlider" in text and text.count("export default") == 1
 
 
@@ -100,3 +119,15 @@ def test_wrong_values_are_refused():
         OptimizerRace(surface="hill")
     with pytest.raises(traitlets.TraitError, match="racers"):
         OptimizerRace(racers=["adam"])
+    with pytest.raises(traitlets.TraitError, match="layers"):
+        ReceptiveField(layers=["conv 7x7"])
+    with pytest.raises(traitlets.TraitError, match="layers has a max pool 2x2 where one pixel is left"):
+        ReceptiveField(layers=["conv 3x3 stride 2"] * 5 + ["max pool 2x2"])
+    with pytest.raises(traitlets.TraitError, match=r"position is \[32, 0\]; expected row and column in 0\.\.31"):
+        ReceptiveField(position=[32, 0])
+    for name, value in (("depth", 65), ("branch_scale", float("nan")), ("seed", 0)):
+        with pytest.raises(traitlets.TraitError, match=f"{name} is {value}; expected "):
+            ResidualStack(**{name: value})
+    for name, value in (("head", -2.1), ("angle", 21.0)):
+        with pytest.raises(traitlets.TraitError, match=f"{name} is {value}; expected -"):
+            FineTuning(**{name: value})

@@ -22,8 +22,13 @@ SHADES = """(element, property) => {
 }"""
 COLOURED = [  # elements, the property that colours them, the least contrast: WCAG 2.2, 1.4.3 and 1.4.11
     ("p, label, th, td, select, button:not(.main)", "color", 4.5),
+    (".field, .handle .knob:not(.bars *)", "stroke", 3),
     ("svg text", "fill", 4.5),
-    (".axis, .edge path:not(.tip), .box, .contours path, .way, .step, .curve path, .surface .knob", "stroke", 3),
+    (
+        ".axis, .edge path:not(.tip), .box, .contours path, .way, .step, .curve path",
+        "stroke",
+        3,
+    ),
     (".tip, .spot, .logit, .probability, .gradient, .bars .knob", "fill", 3),
 ]
 

@@ -188,7 +188,7 @@ function render({ model, el }) {
   const status = html("p", { class: "status", role: "status" });
   const reset = () => {
     set(first);
-    recompute(); // also where nothing but the steps shown was changed
+    changed(); // also where nothing but the steps shown was
   };
   const race = button("Race", () => play(0, STEPS), "main");
   const step = button("Step", () => play(t % STEPS, (t % STEPS) + 1));
@@ -228,9 +228,14 @@ function render({ model, el }) {
     return ends.length ? `After ${t} steps, ${ends[0][1]} is lowest: f = ${significant(ends[0][0])}.` : "";
   }
 
-  /** Something changed: the race as it now is, whole. */
+  /** Compute the race once for all settings that change together. */
+  function changed() {
+    const mine = ++turn;
+    queueMicrotask(() => mine === turn && recompute());
+  }
+
+  /** The race as it now is, whole. */
   function recompute() {
-    turn++;
     const [surface, shared, beta, start] = SETTINGS.map((name) => model.get(name));
     paths = {};
     for (const name of NAMES.filter((racer) => model.get("racers").includes(racer))) {
@@ -288,7 +293,7 @@ function render({ model, el }) {
   }
 
   model.on("change:surface", drawSurface);
-  for (const name of SETTINGS) model.on(`change:${name}`, recompute);
+  for (const name of SETTINGS) model.on(`change:${name}`, changed);
   const tuned = html("label", { class: "own" }, own, "each at its own best learning rate");
   const ground = html("label", { class: "choice" }, "surface", select);
   const side = html("div", { class: "side" }, ground, formula, rate, momentum, startX, startY, tuned, buttons);

@@ -1,5 +1,6 @@
 """Optimisers racing over a surface (chapter 5)."""
 
+import functools
 import math
 
 import matplotlib.pyplot as plt
@@ -24,7 +25,7 @@ OPTIMIZERS = {
 }
 X, Y = 2.0, 1.5  # the window: |x| <= X, |y| <= Y
 STEPS = 100
-RATES = [10 ** (k / 10 - 3) for k in range(31)]
+RATES = tuple(10 ** (k / 10 - 3) for k in range(31))
 
 
 class OptimizerRace(Figure):
@@ -64,29 +65,10 @@ class OptimizerRace(Figure):
             raise traitlets.TraitError(f"start is [{x}, {y}]; expected x in -{X:g}..{X:g} and y in -{Y:g}..{Y:g}")
         return proposal["value"]
 
-    def _paths(self, name, rates):
-        """The points of an optimiser's way at each learning rate, float64 [len(rates), STEPS + 1, 2]."""
-        f, _, sd = SURFACES[self.surface]
-        thetas = [torch.tensor(self.start, dtype=torch.float64, requires_grad=True) for _ in rates]
-        groups = [{"params": [theta], "lr": rate} for theta, rate in zip(thetas, rates, strict=True)]
-        optimizer, points = OPTIMIZERS[name](groups, self.momentum), [torch.stack(thetas).detach()]
-        for noise in _noise(STEPS):
-            optimizer.zero_grad()
-            f(*torch.stack(thetas, dim=1)).sum().backward()
-            for theta in thetas:
-                theta.grad += sd * noise
-            optimizer.step()
-            points.append(torch.stack(thetas).detach())
-        return torch.stack(points, dim=1)
-
     def _race(self):
         """{name: (learning rate, points)} of those who take part."""
-        f, rates, race = SURFACES[self.surface][0], RATES if self.own_rates else [self.learning_rate], {}
-        for name in self.racers:
-            paths = self._paths(name, rates)
-            best = f(*paths[:, -1].T).nan_to_num(nan=math.inf).argmin()
-            race[name] = rates[best], paths[best]
-        return race
+        rates = RATES if self.own_rates else (self.learning_rate,)
+        return {name: _best(self.surface, name, rates, self.momentum, tuple(self.start)) for name in self.racers}
 
     def _end(self, points):
         """f at the end of a race in words."""
@@ -120,6 +102,25 @@ class OptimizerRace(Figure):
             f"Contours of the surface {self.surface} with the paths of {len(race)} optimisers over {STEPS} steps "
             f"from ({x:.2f}, {y:.2f}), momentum {self.momentum:.2f}. At the end: {ends or 'nobody takes part'}."
         )
+
+
+@functools.lru_cache(maxsize=len(OPTIMIZERS))  # the picture and its alt text show the same race
+def _best(surface, name, rates, momentum, start):
+    """(learning rate, points float64 [STEPS + 1, 2]) of an optimiser's way with the lowest end among `rates`."""
+    f, _, sd = SURFACES[surface]
+    thetas = [torch.tensor(start, dtype=torch.float64, requires_grad=True) for _ in rates]
+    groups = [{"params": [theta], "lr": rate} for theta, rate in zip(thetas, rates, strict=True)]
+    optimizer, points = OPTIMIZERS[name](groups, momentum), [torch.stack(thetas).detach()]
+    for noise in _noise(STEPS):
+        optimizer.zero_grad()
+        f(*torch.stack(thetas, dim=1)).sum().backward()
+        for theta in thetas:
+            theta.grad += sd * noise
+        optimizer.step()
+        points.append(torch.stack(thetas).detach())
+    paths = torch.stack(points, dim=1)  # [len(rates), STEPS + 1, 2]
+    best = f(*paths[:, -1].T).nan_to_num(nan=math.inf).argmin()
+    return rates[best], paths[best]
 
 
 def _noise(steps):
