@@ -48,7 +48,7 @@ class ResidualStack(Figure):
 
     def draw(self):
         figure, axis = plt.subplots(figsize=(7, 4))
-        for (name, values), colour in zip(self._products().items(), figures.COLOURS[1::-1], strict=True):
+        for (name, values), colour in zip(self._products().items(), figures.COLOURS[:2], strict=True):
             x, style = torch.arange(len(values)), {"marker": "", "color": colour}
             axis.fill_between(x, values[:, -1], values[:, 0], color=colour, alpha=0.15, linewidth=0)
             for (label, place), line in zip(SHOWN.items(), ("-", "--", ":"), strict=True):
