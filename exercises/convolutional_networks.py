@@ -110,8 +110,8 @@ def check_receptive_field(receptive_field):
     size, jump, start = _by_gradient(NETS[1])
     count = len(NETS) + len(nets)
     return (
-        f"In {count} nets, the first and the last gradient that is not zero are exactly there. In the second, output u looks at the inputs from "
-        f"{jump}u - {-start} to {jump}u + {start + size - 1}."
+        f"In {count} nets, the first and the last gradient that is not zero are exactly there. In the second, output u "
+        f"looks at the inputs from {jump}u - {-start} to {jump}u + {start + size - 1}."
     )
 
 
