@@ -1,5 +1,7 @@
 """The benchmarks run and measure what they name; how fast anything is, no test asserts."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -97,6 +99,13 @@ def test_the_first_layer_whitens_and_stays(speed, split):
     assert torch.allclose(white @ white.T / white.shape[1], torch.eye(12), atol=0.1)  # eps takes a little of the least
     trained, _ = speed["fast_run"](split, 10, seed=0, epochs=1, batch_size=100)
     assert torch.equal(trained[1].weight.cpu(), first)
+
+
+@pytest.mark.parametrize("note, trained, tested", [(None, 360, 20), ("9 of the test images are JPEG copies", 300, 60)])
+def test_images_that_jpeg_has_changed_are_not_tested_on(note, trained, tested):
+    loaded = data.load("shapes", train=300, validation=60, test=20)
+    split, test = cifar10_speed.sets(dataclasses.replace(loaded, note=note))
+    assert (len(split), len(test)) == (trained, tested)
 
 
 def test_recipe_and_listing_learn_and_are_timed(speed, split):
