@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tests.browser.pointer import drag, swipe
+from tests.browser.tables import numbers
 from utils.widgets.fine_tuning import FineTuning
 
 TRUTH = torch.tensor([0.96, 0.72], dtype=torch.float64)
@@ -38,15 +39,6 @@ def by_torch(head, angle, probe):
     return torch.tensor(states, dtype=torch.float64)
 
 
-def table(figure):
-    """{method: [v, b_1, b_2, error on the data, error off it]} as the table shows them."""
-    rows = {}
-    for row in figure.locator("tbody tr").all():
-        texts = row.locator("td").all_text_contents()
-        rows[row.locator("th").text_content()] = [float(text.replace("−", "-")) for text in texts]
-    return rows
-
-
 def agrees(figure, head, angle):
     """Whether the table shows, to its two digits, where torch's runs end."""
     expected = {}
@@ -54,7 +46,7 @@ def agrees(figure, head, angle):
         state = by_torch(head, angle, probe)[-1]
         errors = (state[0] * state[1:] - TRUTH).abs()
         expected[name] = pytest.approx([*state.tolist(), *errors.tolist()], abs=5.1e-3)
-    return table(figure) == expected
+    return numbers(figure) == expected
 
 
 def head(figure):
@@ -94,7 +86,7 @@ def test_figure_shows_the_theorem(start):
 def test_static_picture_and_figure_tell_the_same(figure):
     widget = FineTuning()
     assert agrees(figure, widget.head, widget.angle)
-    for _, *state, on, off in zip(range(2), *zip(*table(figure).values(), strict=True), strict=True):
+    for _, *state, on, off in zip(range(2), *zip(*numbers(figure).values(), strict=True), strict=True):
         v, b_1, b_2 = state
         assert f"head {v:.2f}, feature ({b_1:.2f}, {b_2:.2f})" in widget.alt()
         assert f"error {on:.2f} on the data and {off:.2f} off it" in widget.alt()
@@ -108,7 +100,7 @@ def test_mouse_drags_the_head_along_the_feature_and_everything_follows(figure):
     assert head(figure) > 0.3 and agrees(figure, head(figure), 0)
     assert plane.screenshot() != pixels and figure.get_by_role("status").text_content() != status
     drag(knob, -500, 400)
-    assert head(figure) == -2 and table(figure)["fine-tune"][1] < 0, "from far on the wrong side the feature flips"
+    assert head(figure) == -2 and numbers(figure)["fine-tune"][1] < 0, "from far on the wrong side the feature flips"
 
 
 def test_finger_drags_the_head(interactive):

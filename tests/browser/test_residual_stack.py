@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.browser.pointer import drag, swipe
+from tests.browser.tables import numbers
 from utils.widgets.residual_stack import ResidualStack, _matrices
 
 MATRICES = "(figure, count, seed) => figure.matrices(count, seed)"
@@ -20,17 +21,8 @@ def figure(interactive):
     return interactive("stack")
 
 
-def doubles(numbers):
-    return torch.tensor(numbers, dtype=torch.float64)
-
-
-def table(figure):
-    """{product: [largest, median, smallest, ratio]} as the table shows them."""
-    rows = {}
-    for row in figure.locator("tbody tr").all():
-        texts = row.locator("td").all_text_contents()
-        rows[row.locator("th").text_content()] = [float(text.replace("−", "-")) for text in texts]
-    return rows
+def doubles(values):
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def agrees(figure, depth, s, seed=1):
@@ -39,7 +31,7 @@ def agrees(figure, depth, s, seed=1):
     for name, values in ResidualStack(depth=depth, branch_scale=s, seed=seed)._products().items():
         sigma = values[-1].tolist()
         expected[name.split()[0]] = pytest.approx([sigma[0], sigma[8], sigma[15], sigma[0] / sigma[15]], rel=0.051)
-    return table(figure) == expected
+    return numbers(figure) == expected
 
 
 def test_matrices_are_normal_and_the_same_in_python(exported):
@@ -95,7 +87,7 @@ def test_first_picture_shows_the_values_that_python_set(figure):
     widget = ResidualStack()
     assert agrees(figure, widget.depth, widget.branch_scale, widget.seed)
     for name, sigma in widget._products().items():
-        assert table(figure)[name.split()[0]][0] == pytest.approx(sigma[-1, 0].item(), rel=0.051)
+        assert numbers(figure)[name.split()[0]][0] == pytest.approx(sigma[-1, 0].item(), rel=0.051)
         assert f"{sigma[-1, 0] / sigma[-1, -1]:.2g}" in widget.alt()
     assert figure.get_by_role("status").text_content().startswith("At depth 16 the largest singular value is 3.8e+15")
 
@@ -125,9 +117,9 @@ def test_residual_spread_stays_bounded_at_the_scale_of_the_button_and_explodes_a
         for depth in ("Home", "End"):
             figure.get_by_role("slider", name="depth").press(depth)
             figure.get_by_role("button", name=name, exact=True).press("Enter")
-            ratios[name, depth] = table(figure)["residual"][3]
+            ratios[name, depth] = numbers(figure)["residual"][3]
     assert ratios["s = 1/√L", "End"] < 100 < 1e20 < ratios["s = 1", "End"]
-    assert table(figure)["plain"][3] > 1e50
+    assert numbers(figure)["plain"][3] > 1e50
 
 
 def test_mouse_moves_a_slider_and_the_picture_follows(figure):
