@@ -6,12 +6,15 @@ Doesn't know: what is stale, nor how to execute it (tools/build.py); what the ge
 """
 
 import importlib.util
+import json
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
 import myst_nb.sphinx_
 import nbformat
+import publishing
 from docutils import nodes
 from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE, NbElementRenderer
 from sphinx.errors import ConfigError
@@ -120,15 +123,39 @@ def say_how_colab_stands(app, docname, source):
     source[0] = source[0].replace("<!-- COLAB -->", COLAB_READY if has_address else COLAB_NO_ADDRESS)
 
 
+def link_to(address, what):
+    """A link beside an equation or a figure to itself, as headings have one."""
+    html = f'<a class="headerlink" href="#{address}" aria-label="Link to this {what}">#</a>'
+    return nodes.raw("", html, format="html")
+
+
+def name_equations(app, doctree):
+    """Give each displayed equation an anchor, its section's and its place among the section's, and a link to it."""
+    places = {}
+    for equation in list(doctree.findall(nodes.math_block)):
+        section = equation.parent
+        while not isinstance(section, (nodes.section, nodes.document)):
+            section = section.parent
+        home = section["ids"][0] if section["ids"] else "top"
+        places[home] = places.get(home, 0) + 1
+        equation["ids"].append(f"equation-{home}-{places[home]}")
+        linked = nodes.container("", link_to(equation["ids"][-1], "equation"), classes=["linked"])
+        equation.replace_self(linked)
+        linked.append(equation)
+
+
 def name_cells(app, doctree):
-    """Give each code cell its notebook id as an anchor, so that the claims page can link to it."""
+    """Give each code cell its notebook id as an anchor; where it shows a figure, also a link to it."""
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix != ".ipynb":
         return
     cells = nbformat.read(path, as_version=4).cells
     for node in doctree.findall(nodes.container):
         if node.get("nb_element") == "cell_code":
-            node["ids"].append(f"cell-{cells[node['cell_index']].id}")
+            cell = cells[node["cell_index"]]
+            node["ids"].append(f"cell-{cell.id}")
+            if any("image/png" in output.get("data", {}) for output in cell.outputs):
+                node.insert(0, nodes.container("", link_to(node["ids"][-1], "figure"), classes=["linked"]))
 
 
 def show_colab_button(app, pagename, templatename, context, doctree):
@@ -147,6 +174,26 @@ def show_colab_button(app, pagename, templatename, context, doctree):
         "label": "colab",
     }
     context["header_buttons"] = [colab, *(button for button in buttons if button is not launch)]
+
+
+def show_what_it_takes(app, pagename, templatename, context, doctree):
+    """Under a chapter's title: time to read and to run, what it needs, the executed notebook to take along."""
+    facts = json.loads(Path(app.srcdir, "glance.json").read_text(encoding="utf-8")).get(Path(pagename).name)
+    if facts is None or not context.get("sourcename"):
+        return
+    notebook = context["pathto"](f"_sources/{context['sourcename']}", 1)
+    parts = [f"<span>{name} <b>{escape(value)}</b></span>" for name, value in facts.items()]
+    parts.append(f'<a href="{notebook}" download>Download the executed notebook</a>')
+    context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="glance">{" ".join(parts)}</p>', 1)
+
+
+def load_scripts_where_used(app, pagename, templatename, context, doctree):
+    """The figures' host on pages with figures that aren't notebooks, the table's script on the claims page."""
+    body = context.get("body", "")
+    if "widget-state+json" in body and not any("widget-host.js" in str(s.filename) for s in context["script_files"]):
+        app.add_js_file("widget-host.js")
+    if 'class="claims"' in body:
+        app.add_js_file("claims.js")
 
 
 def load_mathjax_where_used(app, pagename, templatename, context, doctree):
@@ -168,6 +215,11 @@ def setup(app):
     app.connect("builder-inited", copy_mathjax)
     app.connect("source-read", say_how_colab_stands)
     app.connect("doctree-read", name_cells)
+    app.connect("doctree-read", name_equations)
     app.connect("html-page-context", show_colab_button, priority=600)
+    app.connect("html-page-context", publishing.describe_page)
+    app.connect("build-finished", publishing.write_extras)
+    app.connect("html-page-context", show_what_it_takes)
+    app.connect("html-page-context", load_scripts_where_used)
     app.connect("html-page-context", load_mathjax_where_used, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,16 +1,26 @@
-"""The two pages of the site that are read back from the executed chapters: every claim, and every run.
+"""The pages of the site that are read back from the executed chapters: landing page, claims, runs, bibliography.
 
-Knows: what the records in cell outputs (claims.py, data.py) and in the notebook's metadata (tools/execute.py) say.
+Knows: what the records in cell outputs (claims.py, data.py) and in the notebook's metadata (tools/execute.py) say, and
+how a chapter names its question and its sources.
 Doesn't know: which copy of a chapter is current (tools/build.py), nor how a page becomes HTML (book_site.py).
 """
 
+import base64
+import json
 import os
+import re
 from html import escape
 from pathlib import Path
+
+import yaml
 
 from tools.notebooks import code_cells, read, records
 from utils.records import CLAIM, DATA, describe
 
+NEEDS = Path(__file__).with_name("needs.yml")
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+WORDS_PER_MINUTE = 150  # of prose with formulas; programs and exercises come on top
 CLAIMS_INTRO = """# Every claim of the book
 
 What a chapter claims, its own code checks each time it runs; a claim that fails stops this site from being built. Here
@@ -21,33 +31,123 @@ STATUS_INTRO = """# The runs behind this site
 
 Each chapter's numbers, figures and claims on this site come from one run of its notebook. These are the runs.
 """
+BIBLIOGRAPHY_INTRO = """# Bibliography
+
+What the chapters lean on, from their own lists of sources, with the chapters that name it.
+"""
 
 
 def write_pages(executed, destination):
-    """Write claims.md and status.md into the folder `destination`.
+    """Write the generated pages and glance.json into the folder `destination`, and fill the markers of its index.md.
 
     executed: {chapter's name, such as "01-end-to-end-training": Path of its executed notebook}, in the book's order.
     Raises ValueError if a notebook has no record of its run.
     """
     notebooks = {name: read(path) for name, path in executed.items()}
-    for name, text in {"claims.md": claims_page(notebooks), "status.md": status_page(notebooks)}.items():
+    index = Path(destination, "index.md").read_text(encoding="utf-8")
+    texts = {
+        "claims.md": claims_page(notebooks),
+        "status.md": status_page(notebooks),
+        "bibliography.md": bibliography_page(notebooks),
+        "index.md": landing_page(index, notebooks, destination),
+        "glance.json": json.dumps({name: at_a_glance(name, notebook) for name, notebook in notebooks.items()}),
+    }
+    for name, text in texts.items():
         partial = Path(destination, name + ".partial")
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, Path(destination, name))
 
 
+def landing_page(text, notebooks, destination):
+    """index.md with <!-- PATH --> replaced by the list of chapters, <!-- FIGURE cell --> by that cell's figure."""
+    return re.sub(
+        r"<!-- FIGURE ([\w-]+) -->",
+        lambda match: _moving_figure(match[1], notebooks.values(), destination),
+        text.replace("<!-- PATH -->", _path(notebooks)),
+    )
+
+
+def _path(notebooks):
+    """Markdown: what each chapter asks, what it takes, what it needs."""
+    items = []
+    for number, (name, notebook) in enumerate(notebooks.items(), start=1):
+        facts = [f"{fact.lower()} {value}" for fact, value in at_a_glance(name, notebook).items()]
+        items.append(
+            f"{number}. **[{title(notebook)}](chapters/{name}.ipynb)**\n\n"
+            f"   {question(notebook)}<br><small>{escape(' · '.join(facts))}</small>\n"
+        )
+    return "\n".join(items)
+
+
+def at_a_glance(name, notebook):
+    """{"Read": ..., "Run": ..., "Needs": ...} of a chapter; what isn't known is left out."""
+    words = sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
+    facts = {"Read": f"{max(5, 5 * round(words / WORDS_PER_MINUTE / 5))} min"}
+    run = notebook.metadata.get("book")
+    if run:
+        facts["Run"] = f"{_duration(run['seconds'])} on {run['device']}"
+    needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
+    return facts | ({"Needs": needs} if needs else {})
+
+
+def question(notebook):
+    """The question that the chapter answers: its first block quote in bold; "" if it has none."""
+    found = re.search(r"^> \*\*(.+)\*\*$", _markdown(notebook), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _moving_figure(cell_id, notebooks, destination):
+    """HTML and Markdown of the interactive figure that a chapter's cell shows; its picture goes to `destination`."""
+    for notebook in notebooks:
+        for cell in code_cells(notebook):
+            for output in cell.outputs:
+                if cell.id == cell_id and VIEW in output.get("data", {}):
+                    state = notebook.metadata.widgets[STATE]["state"]
+                    model = output["data"][VIEW]["model_id"]
+                    picture = Path(destination, f"{cell_id}.png")
+                    picture.write_bytes(base64.b64decode(output["data"]["image/png"]))
+                    alt = output["metadata"]["image/png"]["alt"].replace("[", r"\[").replace("]", r"\]")
+                    return (
+                        f'<div class="interactive" data-play>\n\n![{alt}]({picture.name})\n\n'
+                        f"{_script(VIEW, output['data'][VIEW])}\n</div>\n\n"
+                        f"{_script(STATE, {'state': {model: state[model]}})}"
+                    )
+    raise ValueError(f"index.md asks for the figure of the cell {cell_id!r}, and no chapter has such a cell")
+
+
+def _script(kind, content):
+    """Data for widget-host.js, on one line; < is written so that it can't end the script."""
+    return f'<script type="{kind}">{json.dumps(content).replace("<", chr(92) + "u003c")}</script>'
+
+
 def claims_page(notebooks):
-    """Markdown: each chapter's claims in a table. notebooks: {chapter's name: executed notebook}."""
-    parts = [CLAIMS_INTRO]
-    for name, notebook in notebooks.items():
-        rows = [
-            _claim_row(f"chapters/{name}.html#cell-{cell.id}", output["data"][CLAIM])
-            for cell in code_cells(notebook)
-            for output in cell.outputs
-            if CLAIM in output.get("data", {})
-        ]
-        parts += [f"## {title(notebook)}\n", _table(("Claim", "Measured", "On"), rows)]
-    return "\n".join(parts)
+    """Markdown: the claims of all chapters in one table. notebooks: {chapter's name: executed notebook}."""
+    rows = [
+        _claim_row(number, f"chapters/{name}.html#cell-{cell.id}", output["data"][CLAIM], notebook.metadata.get("book"))
+        for number, (name, notebook) in enumerate(notebooks.items(), start=1)
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+        if CLAIM in output.get("data", {})
+    ]
+    chapters = "; ".join(f"{number}: {title(notebook)}" for number, notebook in enumerate(notebooks.values(), start=1))
+    headings = ("Chapter", "Claim", "Measured", "Seeds", "Data", "Run")
+    return f"{CLAIMS_INTRO}\nChapters: {chapters}.\n\n{_table(headings, rows)}"
+
+
+def bibliography_page(notebooks):
+    """Markdown: each entry of the chapters' lists of sources once, sorted, with the chapters it stands in."""
+    entries = {}
+    for number, (name, notebook) in enumerate(notebooks.items(), start=1):
+        sources = _markdown(notebook).partition("\n## Sources\n")[2]
+        for entry in re.findall(r"^[*-] (.+)$", sources, re.MULTILINE):
+            entries.setdefault(entry, []).append(f"[{number}](chapters/{name}.ipynb)")
+    lines = [f"- {entry} <small>Chapter {', '.join(where)}.</small>" for entry, where in entries.items()]
+    return BIBLIOGRAPHY_INTRO + "\n" + "\n".join(sorted(lines, key=_surname)) + "\n"
+
+
+def _surname(entry):
+    """What a source is sorted by: the first author's surname, which follows the initials."""
+    return re.sub(r"^- (?:(?:\w-?\.[ -]?)+ )?", "", entry).casefold()
 
 
 def status_page(notebooks):
@@ -62,13 +162,13 @@ def status_page(notebooks):
         held = [claim["holds"] for claim in records(notebook, CLAIM)]
         data = {_data_text(record): None for record in records(notebook, DATA)}  # each once, in order
         facts = {
-            "Claims": f"{sum(held)} of {len(held)} hold",
-            "Data": "<br>".join(data) or "none",
-            "Budget": escape(run["budget"]),
+            "Result": f"ran to its end; {sum(held)} of {len(held)} claims hold",
+            "Time": _duration(run["seconds"]),
             "Device": escape(run["device"]),
             "Versions": escape(f"Python {run['python']}, torch {run['torch']}"),
-            "Time": _duration(run["seconds"]),
             "Date": escape(run["date"]),
+            "Budget": escape(run["budget"]),
+            "Data": "<br>".join(data) or "none",
         }
         rows = "".join(f"<dt>{fact}</dt><dd>{value}</dd>" for fact, value in facts.items())
         parts += [f"## [{title(notebook)}](chapters/{name}.ipynb)\n", f'<dl class="run">{rows}</dl>\n']
@@ -77,20 +177,24 @@ def status_page(notebooks):
 
 def title(notebook):
     """The chapter's title: its first heading."""
-    lines = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown").splitlines()
-    return next((line[2:].strip() for line in lines if line.startswith("# ")), "Untitled")
+    return next((line[2:].strip() for line in _markdown(notebook).splitlines() if line.startswith("# ")), "Untitled")
 
 
-def _claim_row(address, claim):
+def _markdown(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def _claim_row(chapter, address, claim, run):
+    """Cells of a row: what is shown, as HTML, and what it is sorted by."""
     verdict, mark, word = ("holds", "✓", "holds") if claim["holds"] else ("fails", "✗", "does not hold")
     sentence = (
         f'<span class="verdict {verdict}" role="img" aria-label="{word}">{mark}</span> '
         f'<a href="{escape(address)}">{escape(claim["claim"])}</a>'
     )
     measured = "<br>".join(f"{escape(name.replace('_', ' '))} {_number(m)}" for name, m in claim["measured"].items())
-    seeds = f"{claim['seeds']} seed{'s' if claim['seeds'] > 1 else ''}" if claim["seeds"] else None
-    conditions = [seeds, claim["data"], claim["device"], f"torch {claim['torch']}"]
-    return [sentence, measured, escape(", ".join(filter(None, conditions)))]
+    conditions = [claim["device"], f"torch {claim['torch'].split('+')[0]}", run and run["date"]]
+    where = "<br>".join(escape(condition) for condition in conditions if condition)
+    return [str(chapter), sentence, measured, str(claim["seeds"] or ""), escape(claim["data"] or ""), where]
 
 
 def _number(measurement):
@@ -100,7 +204,7 @@ def _number(measurement):
 
 def _table(headings, rows):
     """An HTML table whose cells carry their heading, so that a phone can show each row as a block."""
-    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     body = "\n".join(
         "<tr>" + "".join(f'<td data-label="{h}">{cell}</td>' for h, cell in zip(headings, row, strict=True)) + "</tr>"
         for row in rows

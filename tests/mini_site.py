@@ -35,6 +35,13 @@ INTERACTIVE = {
     "stack": ResidualStack,
     "tuning": FineTuning,
 }
+SOURCES = """\
+## Sources
+
+* Y. Zorn: [A later one](https://example.org/z), 2001.
+* A.-B. Abel, C. Cantor: [An earlier one](https://example.org/a), 1999.
+"""
+GENERATED = ("claims", "status", "bibliography")
 BAR = "0" * 32  # model of a progress bar, as tqdm leaves one behind
 
 
@@ -69,13 +76,15 @@ def chapter():
         "progress": [({VIEW: {"model_id": BAR, "version_major": 2, "version_minor": 0}, "text/plain": "100%"}, {})],
         **interactive,
     }
-    cells = [new_markdown_cell("# A mini chapter\n\nIts loss is\n\n$$\\ell = -\\ln p_y .$$", id="intro")]
+    intro = "# A mini chapter\n\n> **Is it small?**\n\nIts loss is\n\n$$\\ell = -\\ln p_y .$$"
+    cells = [new_markdown_cell(intro, id="intro")]
     for name, bundles in outputs.items():
         shown = [new_output("display_data", data=data, metadata=metadata) for data, metadata in bundles]
         cells.append(new_code_cell(f"show('{name}')", id=name, outputs=shown, execution_count=1))
     prompts = {"code_prompt_show": "Show solution", "code_prompt_hide": "Hide solution"}
     hidden = {"tags": ["hide-input"], "mystnb": prompts}
     cells.append(new_code_cell("x = 1  # " + "a long line " * 20, id="solution", metadata=hidden))
+    cells.append(new_markdown_cell(SOURCES, id="recall"))
     run = {"budget": "laptop", "device": "CPU (test)", "python": "3.12.1", "torch": "2.11.0", "seconds": 131.4}
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     widgets = {"application/vnd.jupyter.widget-state+json": json.loads(json.dumps(state))}
@@ -84,19 +93,19 @@ def chapter():
     )
 
 
-def build(folder, url=""):
-    """Build the mini book, warnings fatal, with `url` as the repository's address; the folder with its HTML.
+def build(folder, url="", baseurl=""):
+    """Build the mini book, warnings fatal, with the addresses of its repository and its site; the folder with its HTML.
 
     Raises ValueError, with Jupyter Book's output, if that fails.
     """
     source = folder / "source"
     (source / "chapters").mkdir(parents=True)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    config["repository"]["url"] = url
+    config["repository"]["url"], config["html"]["baseurl"] = url, baseurl
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", "claims", "status", "running")]}]
+    parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", *GENERATED, "running")]}]
     (source / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}))
-    (source / "index.md").write_text("# Mini book\n\nNo formulas here.\n", encoding="utf-8")
+    (source / "index.md").write_text("# Mini book\n\n<!-- FIGURE race -->\n\n<!-- PATH -->\n", encoding="utf-8")
     shutil.copy(ROOT / "running.md", source)
     shutil.copytree(ROOT / "site", source / "site", ignore=shutil.ignore_patterns("__pycache__"))
     notebook = source / "chapters" / f"{NAME}.ipynb"

@@ -1,10 +1,13 @@
 """The site as files: what a cell's output becomes, the Colab button with and without an address, generated pages."""
 
+import json
 import re
 from urllib.parse import unquote, urldefrag
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from PIL import Image
 
 from tests import mini_site
 
@@ -69,8 +72,10 @@ def test_only_pages_that_use_mathjax_or_figures_load_them(site):
         return " ".join(script.get("src", "") for script in page(site, name).find_all("script"))
 
     assert "mathjax" in scripts(CHAPTER) and "widget-host" in scripts(CHAPTER)
-    for name in ("index.html", "claims.html", "status.html", "running.html"):
+    for name in ("claims.html", "status.html", "running.html"):
         assert "mathjax" not in scripts(name) and "widget-host" not in scripts(name)
+    assert "mathjax" not in scripts("index.html") and "widget-host" in scripts("index.html")
+    assert "claims.js" in scripts("claims.html") and "claims.js" not in scripts(CHAPTER)
 
 
 def test_no_page_loads_anything_from_another_host(all_pages):
@@ -97,16 +102,51 @@ def test_claims_page_says_what_was_measured_and_links_to_the_cell(site):
     assert [row.find("a")["href"] for row in rows] == [f"{CHAPTER}#cell-claim", f"{CHAPTER}#cell-failed"]
     assert [row.find(role="img")["aria-label"] for row in rows] == ["holds", "does not hold"]
     assert rows[1].find("a").text == "Edges > pixels"
-    text = rows[0].get_text(" ", strip=True)
-    assert "end to end 0.625 ± 0.18 (from 0.5 to 0.75)" in text and "classes 10" in text
-    assert "2 seeds, shapes, CPU (test), torch 2.11.0" in text
+    cells = {td["data-label"]: td.get_text(" ", strip=True) for td in rows[0].find_all("td")}
+    assert "end to end 0.625 ± 0.18 (from 0.5 to 0.75)" in cells["Measured"] and "classes 10" in cells["Measured"]
+    assert [cells[name] for name in ("Chapter", "Seeds", "Data")] == ["1", "2", "shapes"]
+    assert cells["Run"] == "CPU (test) torch 2.11.0 2026-11-23"
+
+
+def test_bibliography_is_sorted_by_surname_and_names_the_chapter(site):
+    entries = [item.get_text(" ", strip=True) for item in page(site, "bibliography.html").article.find_all("li")]
+    assert [entry.split(":")[0] for entry in entries] == ["A.-B. Abel, C. Cantor", "Y. Zorn"]
+    assert all(entry.endswith("Chapter 1 .") for entry in entries)
+
+
+def test_landing_page_lists_the_chapter_with_its_question_and_time(site):
+    item = page(site, "index.html").article.find("ol").get_text(" ", strip=True)
+    assert "A mini chapter" in item and "Is it small?" in item and "run 2 min 11 s on CPU (test)" in item
+
+
+def test_landing_page_shows_the_figure_it_asks_for(site):
+    figure = page(site, "index.html").find(class_="interactive")
+    assert "data-play" in figure.attrs and figure.find("img")["alt"] == mini_site.INTERACTIVE["race"]().alt()
+    with pytest.raises(ValueError, match="figure of the cell 'none'"):
+        mini_site.pages().landing_page("<!-- FIGURE none -->", {mini_site.NAME: mini_site.chapter()}, site)
+
+
+def test_chapter_says_what_it_takes_and_gives_its_executed_notebook(site):
+    glance = page(site, CHAPTER).find(class_="glance")
+    assert "Read 5 min" in glance.text and "Run 2 min 11 s on CPU (test)" in glance.text
+    notebook = nbformat.read((site / CHAPTER).parent / glance.find("a", download=True)["href"], as_version=4)
+    assert any(cell.get("outputs") for cell in notebook.cells)
+    assert not page(site, "running.html").find(class_="glance")
+
+
+def test_equations_and_figures_can_be_linked_to(site):
+    parsed = page(site, CHAPTER)
+    (equation,) = parsed.find_all("div", class_="math")
+    assert equation["id"] == "equation-a-mini-chapter-1"
+    links = {link["href"] for link in parsed.select(".linked > a.headerlink")}
+    assert links == {"#equation-a-mini-chapter-1", "#cell-figure", *(f"#cell-{css}" for css in mini_site.INTERACTIVE)}
 
 
 def test_status_page_says_what_ran_where_on_what(site):
     run = page(site, "status.html").find("dl", class_="run")
     facts = dict(zip([t.text for t in run.find_all("dt")], [d.text for d in run.find_all("dd")], strict=True))
     assert facts == {
-        "Claims": "1 of 2 hold",
+        "Result": "ran to its end; 1 of 2 claims hold",
         "Data": "cifar10 (45,000 train, 5,000 validation, 10,000 test images): some are JPEG copies",
         "Budget": "laptop",
         "Device": "CPU (test)",
@@ -131,8 +171,28 @@ def test_without_an_address_the_colab_button_leads_to_plain_words(site):
     assert "github.com" not in (site / CHAPTER).read_text(encoding="utf-8")
 
 
-def test_with_an_address_the_buttons_lead_there(tmp_path):
-    site = mini_site.build(tmp_path, ADDRESS)
+def test_search_index_holds_prose_code_and_claims(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    terms = json.loads(re.search(r"Search\.setIndex\((.*)\)", index, re.DOTALL)[1])["terms"]
+    for word in ("loss", "show", "beat"):  # prose; code; the claim "Pixels beat edges"
+        assert word in terms
+
+
+def test_page_that_is_not_there_has_a_page(site):
+    assert page(site, "404.html").find("a")["href"] == "index.html" and not (site / "sitemap.xml").exists()
+
+
+def test_with_addresses_the_site_is_complete(tmp_path):
+    """Of the repository: buttons. Of the site: sitemap, preview cards."""
+    site = mini_site.build(tmp_path, ADDRESS, "https://example.org/book/")
+    head = page(site, CHAPTER).head
+    card = head.find("meta", property="og:image")["content"]
+    assert card.startswith("https://example.org/book/_static/cards/")
+    assert Image.open(site / card.removeprefix("https://example.org/book/")).size == (1200, 630)
+    assert head.find("meta", property="og:title")["content"] == "A mini chapter"
+    sitemap = (site / "sitemap.xml").read_text(encoding="utf-8")
+    assert f"<loc>https://example.org/book/{CHAPTER}</loc>" in sitemap
+    assert page(site, "404.html").find("a")["href"] == "https://example.org/book/"
     (button,) = page(site, CHAPTER).find_all(class_="btn-colab")
     colab = "https://colab.research.google.com/github/owner/book/blob/main/"
     assert button["href"] == f"{colab}chapters/{mini_site.NAME}.ipynb"

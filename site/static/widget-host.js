@@ -27,7 +27,10 @@
     URL.revokeObjectURL(url);
     await figure.render({ model, el: place });
     view.replaceWith(place);
-    place.closest(".interactive").classList.add("mounted");
+    const frame = place.closest(".interactive");
+    frame.classList.add("mounted");
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (frame.dataset.play !== undefined && !still) place.querySelector("button.main").click(); // the landing page's
   }
 
   function mountAll() {
