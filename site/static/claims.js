@@ -49,7 +49,7 @@
       heading.replaceChildren(button);
     }
     const labelled = (label, control) => element("label", {}, `${label} `, control);
-    const controls = [labelled("Search", words), ...Object.entries(choices).map((pair) => labelled(...pair))];
+    const controls = [labelled("Containing", words), ...Object.entries(choices).map((pair) => labelled(...pair))];
     const form = element("form", { className: "filter" }, ...controls, labelled("Verdict", verdict));
     form.addEventListener("input", filter);
     form.addEventListener("submit", (event) => event.preventDefault());

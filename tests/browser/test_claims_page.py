@@ -16,10 +16,10 @@ def shown(page):
 
 def test_words_and_verdict_filter_the_claims(claims):
     assert len(shown(claims)) == 2
-    claims.get_by_label("Search").fill("edges > pix")
+    claims.get_by_label("Containing").fill("edges > pix")
     (row,) = shown(claims)
     assert "Edges > pixels" in row and claims.get_by_role("status").inner_text() == "1 of 2 claims"
-    claims.get_by_label("Search").fill("")
+    claims.get_by_label("Containing").fill("")
     claims.get_by_label("Verdict").select_option("holds")
     (row,) = shown(claims)
     assert "Pixels beat edges" in row
