@@ -3,16 +3,18 @@
 #   PYTHON=python3.12   the Python to make the environment with (3.11 or newer)
 #   BUDGET=smoke        parameters to execute chapters with: smoke, laptop or full (parameters/<chapter>/)
 #   CHAPTER=01          a chapter, by its number or name
+#   FORM=desktop        what Lighthouse pretends to be: desktop or mobile
 #   TESTS=tests         what `make test` hands to pytest, if not everything
 
 PYTHON ?= python3
 BUDGET ?= laptop
+FORM ?= desktop
 COLAB_PYTHON ?= 3.13
 VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab run data test test-gpu test-colab outputs benchmarks lock clean
+.PHONY: help book serve lab run data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -32,11 +34,17 @@ run: $(VENV)/installed  ## rerun one chapter with papermill: make run CHAPTER=01
 data: $(VENV)/installed  ## download CIFAR-10, MNIST and Fashion-MNIST into data/cache
 	@$(RUN) -m utils.data
 
-test: $(VENV)/installed  ## check the code, build the site, run all tests and every chapter
+test: $(VENV)/installed npm  ## check the code, build the site, run all tests and every chapter
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m tools.build
 	@$(RUN) -m pytest $(TESTS)
+
+lighthouse: $(VENV)/installed npm  ## measure every page of the built site with Lighthouse: speed, accessibility, weight
+	@$(RUN) -m tools.lighthouse $(FORM)
+
+links: $(VENV)/installed  ## look up every external link of the built site
+	@$(RUN) -m tools.links
 
 test-gpu: $(VENV)/installed  ## run every chapter on this machine's GPU; fails where one fell back to the CPU
 	@BOOK_DEVICE=cuda BOOK_BUDGET=$(BUDGET) $(RUN) -m pytest chapters
@@ -54,6 +62,13 @@ benchmarks: $(VENV)/installed  ## time the training loop and the engine of chapt
 lock: $(VENV)/installed  ## for maintainers: renew requirements.lock from requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
+
+# What checks the pages in a browser: axe-core, html-validate, Lighthouse. Without Node.js their tests are skipped.
+NPM_TOOLS := tests/browser/node_modules/.package-lock.json
+npm: $(if $(shell command -v npm),$(NPM_TOOLS))
+$(NPM_TOOLS): tests/browser/package-lock.json
+	@cd tests/browser && PUPPETEER_SKIP_DOWNLOAD=1 npm ci --silent --no-fund --no-audit
+	@touch $@
 
 clean:  ## remove what was built; the environment and downloaded data stay
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ import shutil
 from html import escape
 from pathlib import Path
 
+import markup
 import myst_nb.sphinx_
 import nbformat
 import publishing
@@ -211,6 +212,7 @@ def setup(app):
     myst_nb.sphinx_.load_renderer = lambda name: BookRenderer
     app.add_post_transform(ShowPictureUntilMounted)
     app.add_css_file("book.css", priority=900)
+    markup.setup(app)
     app.connect("config-inited", configure)
     app.connect("builder-inited", copy_mathjax)
     app.connect("source-read", say_how_colab_stands)

@@ -6,6 +6,7 @@ Chromium is looked for in BOOK_CHROMIUM (a path), then on PATH; Playwright's own
 import base64
 import functools
 import http.server
+import json
 import os
 import shutil
 import threading
@@ -22,6 +23,15 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 )
 HERE = Path(__file__).parent
+NPM_TOOLS = HERE / "node_modules"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# Glyphs that MathJax draws beside the MathML for screen readers: two thirds of a page's elements, without text, and
+# hidden from what axe looks at. Axe is four times as fast without what is inside them.
+EMPTY_GLYPHS = "document.querySelectorAll('mjx-math[aria-hidden=true]').forEach(math => math.replaceChildren())"
+
+needs_npm_tools = pytest.mark.skipif(
+    not NPM_TOOLS.exists(), reason="axe-core and html-validate are not installed; with Node.js 20 or newer: make npm"
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -31,6 +41,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def violations(page):
+    """What axe-core finds on a page against WCAG 2.2 A and AA: ["rule: element: how to fix it", ...]."""
+    page.evaluate((NPM_TOOLS / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    page.evaluate(EMPTY_GLYPHS)
+    options = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"]}
+    found = page.evaluate(f"axe.run(document, {json.dumps(options)})")["violations"]
+    return [f"{rule['id']}: {node['html'][:120]}: {node['failureSummary']}" for rule in found for node in rule["nodes"]]
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
