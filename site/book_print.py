@@ -14,6 +14,7 @@ CLAIM, CAPTION = "application/vnd.book.paper-claim+json", "application/vnd.book.
 PREAMBLE = r"""
 \setcounter{secnumdepth}{0}  % the chapters number their sections themselves
 \setcounter{tocdepth}{1}
+\fancypagestyle{normal}{\fancyhf{}\fancyhead[L]{\nouppercase{\leftmark}}\fancyhead[R]{\thepage}}
 \emergencystretch=3em
 \clubpenalty=10000 \widowpenalty=10000
 \usepackage[breakable,skins]{tcolorbox}
@@ -37,6 +38,13 @@ FONTS = r"""
 
 class PrintRenderer(BookRenderer):
     """The site's renderer, with claims and captions as LaTeX wants them."""
+
+    def render_image(self, data):
+        """A picture in the middle, its letters no larger than those of the text."""
+        images = super().render_image(data)
+        for image in images:
+            image["scale"], image["align"] = 75, "center"
+        return images
 
     def render_unhandled(self, data):
         """A claim's record as a marked sentence with what was measured; a caption below its picture."""
@@ -68,6 +76,7 @@ def configure(app, config):
         "extraclassoptions": "oneside,openany",
         "fontpkg": FONTS,
         "fncychap": "",
+        "tableofcontents": r"{\small\sphinxtableofcontents}",
         "printindex": "",
         "preamble": PREAMBLE,
     }

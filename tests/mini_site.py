@@ -84,11 +84,8 @@ def chapter():
     )
 
 
-def build(folder, url=""):
-    """Build the mini book, warnings fatal, with `url` as the repository's address; the folder with its HTML.
-
-    Raises ValueError, with Jupyter Book's output, if that fails.
-    """
+def stage(folder, url=""):
+    """Put all that the mini book is made of into `folder`/source, with `url` as the repository's address; that path."""
     source = folder / "source"
     (source / "chapters").mkdir(parents=True)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -102,6 +99,15 @@ def build(folder, url=""):
     notebook = source / "chapters" / f"{NAME}.ipynb"
     write(chapter(), notebook)
     pages().write_pages({NAME: notebook}, source)
+    return source
+
+
+def build(folder, url=""):
+    """Build the mini book, warnings fatal; the folder with its HTML.
+
+    Raises ValueError, with Jupyter Book's output, if that fails.
+    """
+    source = stage(folder, url)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", folder, "-W", "-q"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
