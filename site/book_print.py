@@ -14,7 +14,10 @@ CLAIM, CAPTION = "application/vnd.book.paper-claim+json", "application/vnd.book.
 PREAMBLE = r"""
 \setcounter{secnumdepth}{0}  % the chapters number their sections themselves
 \setcounter{tocdepth}{1}
-\fancypagestyle{normal}{\fancyhf{}\fancyhead[L]{\nouppercase{\leftmark}}\fancyhead[R]{\thepage}}
+\fancypagestyle{normal}{\fancyhf{}\fancyhead[L]{\nouppercase{\leftmark}}\fancyhead[R]{\thepage}
+  \renewcommand{\headrulewidth}{0.4pt}\renewcommand{\footrulewidth}{0pt}}
+\fancypagestyle{plain}{\fancyhf{}\fancyfoot[R]{\thepage}
+  \renewcommand{\headrulewidth}{0pt}\renewcommand{\footrulewidth}{0pt}}
 \emergencystretch=3em
 \clubpenalty=10000 \widowpenalty=10000
 \usepackage[breakable,skins]{tcolorbox}
@@ -58,7 +61,7 @@ class PrintRenderer(BookRenderer):
 def claim(record):
     """A claim as nodes."""
     mark, verdict = ("✓ ", "holds") if record["holds"] else ("✗ ", "fails")
-    sentence = nodes.paragraph("", "", nodes.strong("", mark), nodes.Text(record["sentence"]))
+    sentence = nodes.paragraph("", mark + record["sentence"])
     facts = nodes.container("", nodes.paragraph("", record["facts"]), classes=["measured"])
     return nodes.container("", sentence, facts, classes=[verdict])
 

@@ -61,6 +61,8 @@ is what was measured: for several seeds, the mean ± the standard deviation, and
 largest value. Code that only draws is left out, and figures that move stand still; both are on the book's site. Hints
 and solutions are at the end.
 """
+# At the end of the last chapter. Sphinx's own setting, latex_appendices, would print twice what is in the contents.
+APPENDIX = "```{raw} latex\n\\appendix\n```"
 SOLUTIONS = """# Hints and solutions
 
 Below each solution stands what the exercise's check says of it.
@@ -127,6 +129,8 @@ def for_paper(source):
         notebook = read(source / f"{name}.ipynb")
         dates.append(datetime.date.fromisoformat(notebook.metadata.book.date))
         solutions.append(chapter_for_paper(notebook))
+        if name == names[-1]:
+            notebook.cells.append(new_markdown_cell(APPENDIX))
         write(notebook, source / f"{name}.ipynb")
     texts = {name: (source / f"{name}.md").read_text(encoding="utf-8") for name in ("index", *back[1:])}
     texts["index"] = _preface(texts["index"])
@@ -141,7 +145,7 @@ def for_paper(source):
     config["sphinx"]["local_extensions"]["book_print"] = "site"
     settings = config["sphinx"]["config"]
     settings["extensions"].append("book_print")
-    settings |= {"latex_appendices": back, "today": f"{max(dates):%-d %B %Y}"}
+    settings["today"] = f"{max(dates):%-d %B %Y}"  # of the latest run
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
