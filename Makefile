@@ -14,13 +14,16 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab run data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
+.PHONY: help book pdf serve lab run data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 book: $(VENV)/installed  ## build the website into _build/html, executing the chapters that are stale
 	@$(RUN) -m tools.build --budget $(BUDGET)
+
+pdf: $(VENV)/installed  ## build the book for paper, _build/book.pdf, through LaTeX; says what to install
+	@$(RUN) -m tools.pdf --budget $(BUDGET)
 
 serve: $(VENV)/installed  ## show the website on this machine
 	@$(RUN) -m tools.serve

@@ -219,7 +219,7 @@ def setup(app):
     app.connect("doctree-read", name_cells)
     app.connect("doctree-read", name_equations)
     app.connect("html-page-context", show_colab_button, priority=600)
-    app.connect("html-page-context", publishing.describe_page)
+    app.connect("html-page-context", publishing.offer_card)
     app.connect("build-finished", publishing.write_extras)
     app.connect("html-page-context", show_what_it_takes)
     app.connect("html-page-context", load_scripts_where_used)

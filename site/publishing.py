@@ -7,8 +7,10 @@ Doesn't know: what is on the pages.
 import textwrap
 from html import escape, unescape
 from pathlib import Path
-from re import DOTALL, findall, sub
+from re import sub
 from urllib.parse import urljoin
+
+from markup import describe
 
 NOT_FOUND = """\
 <!DOCTYPE html>
@@ -35,10 +37,8 @@ search, are there.</p>
 CARD = (1200, 630)  # pixels, what social networks show
 
 
-def describe_page(app, pagename, templatename, context, doctree):
-    """Say in the page's head what it is about, and which picture to show where it is linked to."""
-    about = _first_paragraph(context.get("body", ""))
-    context["metatags"] = context.get("metatags", "") + f'\n<meta name="description" content="{escape(about)}">\n'
+def offer_card(app, pagename, templatename, context, doctree):
+    """Say in the page's head what to show where somebody links to it, and draw that picture."""
     base = app.config.html_baseurl
     if not base or not doctree:
         return
@@ -48,23 +48,13 @@ def describe_page(app, pagename, templatename, context, doctree):
     properties = {
         "og:type": "article",
         "og:title": title,
-        "og:description": about,
+        "og:description": describe(doctree),
         "og:url": urljoin(base, f"{pagename}.html"),
         "og:image": urljoin(base, f"_static/cards/{card.name}"),
     }
-    context["metatags"] += "".join(
-        f'<meta property="{name}" content="{escape(value)}">\n' for name, value in properties.items()
-    )
-    context["metatags"] += '<meta name="twitter:card" content="summary_large_image">\n'
-
-
-def _first_paragraph(body):
-    """The page's first paragraph of some length, as one line of text of at most 160 characters."""
-    for paragraph in findall(r"<p>(.*?)</p>", body, DOTALL):
-        text = " ".join(unescape(sub(r"<[^>]+>", "", paragraph)).split())
-        if len(text) > 60:
-            return textwrap.shorten(text, 160, placeholder=" …")
-    return "A page of a book on deep learning whose chapters run."
+    tags = "".join(f'<meta property="{name}" content="{escape(value)}">\n' for name, value in properties.items())
+    tags += '<meta name="twitter:card" content="summary_large_image">\n'
+    context["metatags"] = context.get("metatags", "") + tags
 
 
 def _draw_card(title, book, path):

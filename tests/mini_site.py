@@ -93,11 +93,8 @@ def chapter():
     )
 
 
-def build(folder, url="", baseurl=""):
-    """Build the mini book, warnings fatal, with the addresses of its repository and its site; the folder with its HTML.
-
-    Raises ValueError, with Jupyter Book's output, if that fails.
-    """
+def stage(folder, url="", baseurl=""):
+    """Put what the mini book is made of into `folder`/source, with the addresses of repository and site; that path."""
     source = folder / "source"
     (source / "chapters").mkdir(parents=True)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -111,6 +108,15 @@ def build(folder, url="", baseurl=""):
     notebook = source / "chapters" / f"{NAME}.ipynb"
     write(chapter(), notebook)
     pages().write_pages({NAME: notebook}, source)
+    return source
+
+
+def build(folder, url="", baseurl=""):
+    """Build the mini book, warnings fatal; the folder with its HTML.
+
+    Raises ValueError, with Jupyter Book's output, if that fails.
+    """
+    source = stage(folder, url, baseurl)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", folder, "-W", "-q"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:

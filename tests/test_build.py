@@ -205,7 +205,7 @@ def test_a_warning_fails_the_command_each_time(chapter):
     (chapter.parent.parent / "index.md").write_text("# A tiny book\n\n[nowhere](nowhere.md)\n")
     for _ in range(2):
         done = tiny_book.command(chapter, "tools.build")
-        assert done.returncode == 1 and "nowhere" in done.stderr and "The site was not built" in done.stderr
+        assert done.returncode == 1 and "nowhere" in done.stderr and "Nothing was built" in done.stderr
     assert not (chapter.parent.parent / "_build" / "html").exists()
 
 

@@ -67,22 +67,22 @@ def run(path, budget):
     return notebook
 
 
-def stage(notebooks):
-    """Puts everything the site is made of into _build/source. notebooks: {path: executed notebook}."""
-    shutil.rmtree(SOURCE, ignore_errors=True)
-    (SOURCE / "chapters").mkdir(parents=True)
+def stage(notebooks, folder=SOURCE):
+    """Puts everything the site is made of into `folder`. notebooks: {path: executed notebook}."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "chapters").mkdir(parents=True)
     listed = re.findall(r"(?:file|root): *([\w/-]+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
     pages = [f"{name}.md" for name in listed if (ROOT / f"{name}.md").exists()]
     for name in ("_config.yml", "_toc.yml", *pages):
-        shutil.copy(ROOT / name, SOURCE)
-    shutil.copytree(ROOT / "site", SOURCE / "site", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "site", folder / "site", ignore=shutil.ignore_patterns("__pycache__"))
     for path, notebook in notebooks.items():
-        write(notebook, SOURCE / "chapters" / path.name)
+        write(notebook, folder / "chapters" / path.name)
     # By path: `site` is also the name of a module of Python's own.
     spec = importlib.util.spec_from_file_location("book_pages", ROOT / "site" / "pages.py")
     generated = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generated)
-    generated.write_pages({path.stem: SOURCE / "chapters" / path.name for path in notebooks}, SOURCE)
+    generated.write_pages({path.stem: folder / "chapters" / path.name for path in notebooks}, folder)
 
 
 def build():
@@ -97,19 +97,22 @@ def build():
     print("site: building", flush=True)
     start, new = time.perf_counter(), BUILD / "new"
     shutil.rmtree(new, ignore_errors=True)  # left by an interrupted build
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    options = ["--path-output", new, "-W", "--keep-going", "-q"]
-    done = subprocess.run([jupyter_book, "build", SOURCE, *options], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise ValueError(
-            f"{done.stdout}\nThe site was not built: see the warnings above, each of which is an error here."
-        )
+    jupyter_book(SOURCE, new)
     stamp.unlink(missing_ok=True)
     shutil.rmtree(SITE, ignore_errors=True)
     (new / "_build" / "html").rename(SITE)
     shutil.rmtree(new)
     stamp.write_text(inputs)
     print(f"site: built in {time.perf_counter() - start:.0f} s")
+
+
+def jupyter_book(source, output, builder="html"):
+    """Runs Jupyter Book from `source` into `output`/_build. Raises ValueError if there was a warning or an error."""
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", output]
+    options = ["--builder", builder, "-W", "--keep-going", "-q"]
+    done = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ValueError(f"{done.stdout}\nNothing was built: see the warnings above, each of which is an error here.")
 
 
 def _inputs():

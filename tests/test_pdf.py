@@ -1,0 +1,126 @@
+"""The book on paper: what stands in the PDF, and where; what `make pdf` says where LaTeX is missing."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+
+from tests import mini_site
+from tools import pdf
+from tools.notebooks import read, write
+
+PROGRAMS = ("xelatex", "latexmk", "pdftotext", "pdfimages")
+needs_latex = pytest.mark.skipif(
+    not all(map(shutil.which, PROGRAMS)), reason=f"needs LaTeX and poppler-utils. {pdf.INSTALL} poppler-utils"
+)
+EXERCISE = "## Exercises\n\n### Exercise 1: Ten times\n\nWrite `ten_times`.\n"
+HINT = "<details><summary>Hint 1</summary>\n\nThere is a product in it.\n\n</details>"
+CODE = '''# EXERCISE: ten
+def ten_times(x):
+    """Ten times x."""
+    ### BEGIN SOLUTION
+    return 10 * x
+    ### END SOLUTION'''
+
+
+def stage(folder):
+    """The mini book with an exercise, ready for the PDF."""
+    source = mini_site.stage(folder)
+    path = source / "chapters" / f"{mini_site.NAME}.ipynb"
+    notebook = read(path)
+    says = new_output("stream", text="ten: right. Seven gives 70.\n")
+    notebook.cells += [
+        new_markdown_cell(EXERCISE),
+        new_markdown_cell(HINT),
+        new_code_cell(CODE, metadata={"nbgrader": {"grade_id": "ten", "solution": True, "grade": False}}),
+        new_code_cell(
+            'check("ten")',
+            outputs=[says],
+            metadata={"nbgrader": {"grade_id": "test-ten", "solution": False, "grade": True}},
+        ),
+    ]
+    write(notebook, path)
+    return source
+
+
+def poppler(program, *arguments):
+    return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """The mini book's PDF."""
+    folder = tmp_path_factory.mktemp("pdf")
+    stage(folder)
+    pdf.build(folder, folder / "book.pdf")
+    return folder / "book.pdf"
+
+
+@pytest.fixture(scope="module")
+def text(book):
+    """Text of the PDF, spaces and line breaks evened out."""
+    return re.sub(r"\s+", " ", poppler("pdftotext", "-layout", book, "-"))
+
+
+@needs_latex
+def test_claim_stands_with_what_was_measured(text):
+    assert "✓ Pixels beat edges end to end 0.625 ± 0.18 (from 0.5 to 0.75); classes 10; 2 seeds, shapes, CPU" in text
+    assert "✗ Edges > pixels" in text
+
+
+@needs_latex
+def test_sentences_and_formulas_are_typeset(text):
+    assert "The loss is ln 10, 2.30 nats." in text and "vnd.book" not in text
+
+
+@needs_latex
+def test_each_interactive_figure_stands_as_its_picture(book, text):
+    pictures = [line for line in poppler("pdfimages", "-list", book).splitlines() if " image " in line]
+    assert len(pictures) == 1 + len(mini_site.INTERACTIVE)
+    assert text.count("this figure can be moved") == len(mini_site.INTERACTIVE)
+
+
+@needs_latex
+def test_hint_and_solution_stand_at_the_end_and_not_in_the_exercise(text):
+    exercise, solution = text.index("Write ten_times"), text.rindex("Hints and solutions")
+    assert "... # your code" in text[exercise:solution]
+    for part in ("There is a product in it.", "return 10 * x", "Seven gives 70."):
+        assert text.count(part) == 1 and text.index(part) > solution, part
+    assert "SOLUTION" not in text
+
+
+@needs_latex
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        ("A word.\\par 漢", "Missing character.*漢"),
+        (r"Section \ref{nowhere}.", "Reference `nowhere'.*undefined"),
+        (r"\mbox{" + "too wide " * 20 + "}", "Overfull"),
+        (r"\nosuchcommand", "Undefined control sequence"),
+    ],
+)
+def test_what_latex_remarks_is_an_error(tmp_path, page, message):
+    text = rf"\documentclass{{article}}\usepackage{{fontspec}}\begin{{document}}Hello. {page} \end{{document}}"
+    (tmp_path / "book.tex").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        pdf.typeset(tmp_path)
+
+
+@needs_latex
+@pytest.mark.parametrize("line", [r"\usepackage{nosuchpackage}", r"\usepackage{fontspec}\setmainfont{No Such Font}"])
+def test_a_package_or_font_that_is_missing_is_said_with_what_to_install(tmp_path, line):
+    (tmp_path / "book.tex").write_text(rf"\documentclass{{article}}{line}\begin{{document}}Hello.\end{{document}}")
+    with pytest.raises(LookupError, match=r"(?s)(nosuchpackage|No Such Font).*apt install"):
+        pdf.typeset(tmp_path)
+
+
+def test_without_latex_the_command_says_what_to_install():
+    environment = {**os.environ, "PATH": "/nowhere"}
+    command = [sys.executable, "-m", "tools.pdf"]
+    done = subprocess.run(command, cwd=mini_site.ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "no xelatex" in done.stderr and "apt install" in done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
