@@ -15,8 +15,6 @@ from functools import partial
 from html import escape
 
 import pandas as pd
-import papermill
-from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.execute import BookKernelManager
@@ -135,6 +133,9 @@ def _place(file, folder):
 
 def _write_report(folder):
     """Executes report.ipynb in the folder, and makes report.html of it."""
+    import papermill  # slow to import, like the next, and needed only when there is something new
+    from nbconvert import HTMLExporter
+
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook = new_notebook(cells=CELLS, metadata={"kernelspec": kernel})
     notebook = papermill.execute_notebook(

@@ -221,7 +221,7 @@ def _client(missing, folder, scheduler, workers):
             yield client
         return
     try:
-        client = Client(scheduler, timeout="10s")
+        client = Client(scheduler, timeout="5s")
     except OSError as error:
         raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
     with client:
@@ -236,12 +236,12 @@ def _client(missing, folder, scheduler, workers):
 def _refuse_workers(client, run, folder):
     """Raises ValueError if a worker lacks something that the runs need."""
 
-    def problem(run, mark):  # an inner function is sent as code, so that it also arrives where there is no book
+    def problem(run, mark, dask_worker):  # an inner function is sent as code: it arrives where there is no book, too
         try:
             from tools.sweep import unfit
         except ImportError as error:
             return f"can't import the book ({error}); start it in the book's folder, with the book's Python"
-        return unfit(run, mark)
+        return unfit(run, mark, dask_worker.state.nthreads)
 
     with tempfile.NamedTemporaryFile(prefix=".mark", dir=folder) as mark:
         answers = client.run(problem, run, mark.name)
@@ -250,11 +250,13 @@ def _refuse_workers(client, run, folder):
             raise ValueError(f"worker {address} {answer}")
 
 
-def unfit(run, mark):
-    """Why this worker can't execute `run`, in words, or None. mark: a file that the command sees in its folder."""
-    worker = get_worker()
-    if worker.state.nthreads != 1:
-        return f"has {worker.state.nthreads} threads, and a run needs a process of its own; start it with --nthreads 1"
+def unfit(run, mark, threads):
+    """Why this worker can't execute `run`, in words, or None.
+
+    mark: a file that the command sees in its folder; threads: how many tasks the worker takes at once.
+    """
+    if threads != 1:
+        return f"has {threads} threads, and a run needs a process of its own; start it with --nthreads 1"
     if not Path(mark).exists():
         return f"doesn't see {Path(mark).parent}: give a folder that all machines share"
     if version(fingerprint(chapter(run.chapter), {})) != run.code:
