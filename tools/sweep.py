@@ -32,6 +32,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, as_completed, get_worker
 from distributed.comm import CommClosedError
 from distributed.system import MEMORY_LIMIT
+from distributed.utils import silence_logging_cmgr
 from filelock import FileLock, Timeout
 
 from tools.execute import rerun
@@ -205,32 +206,30 @@ def gpus():
 @contextlib.contextmanager
 def _client(missing, folder, scheduler, workers):
     """A Dask client whose workers can execute the runs. Raises ValueError, naming the worker, if one of them can't."""
-    if scheduler is None:
-        environment = environments(len(missing), CPU_COUNT, MEMORY_LIMIT, gpus(), workers)
-        share = MEMORY_LIMIT // len(environment)
-        options = {"nthreads": 1, "memory_limit": share, "silence_logs": logging.CRITICAL}
-        with (
-            SpecCluster(
-                {i: {"cls": Nanny, "options": options | {"env": env}} for i, env in enumerate(environment)},
-                {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}},
-                silence_logs=logging.CRITICAL,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            client.wait_for_workers(len(environment))
-            yield client
-        return
-    try:
-        client = Client(scheduler, timeout="5s")
-    except OSError as error:
-        raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=60)
-        except TimeoutError:
-            raise ValueError(f"the scheduler at {scheduler} has no workers: start some (see running.md)") from None
-        _refuse_workers(client, missing[0], folder)
+    # What Dask logs of a worker or a scheduler that ends is said in plain words where it matters.
+    with silence_logging_cmgr(logging.CRITICAL), contextlib.ExitStack() as stack:
+        if scheduler is None:
+            cluster = stack.enter_context(_local_cluster(len(missing), workers))
+            client = stack.enter_context(Client(cluster))
+            client.wait_for_workers(len(cluster.workers))
+        else:
+            try:
+                client = stack.enter_context(Client(scheduler, timeout="5s"))
+                client.wait_for_workers(1, timeout=60)
+            except TimeoutError:
+                raise ValueError(f"the scheduler at {scheduler} has no workers: start some (see running.md)") from None
+            except OSError as error:
+                raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
+            _refuse_workers(client, missing[0], folder)
         yield client
+
+
+def _local_cluster(runs, workers):
+    found = environments(runs, CPU_COUNT, MEMORY_LIMIT, gpus(), workers)
+    share = MEMORY_LIMIT // len(found)
+    options = {"nthreads": 1, "memory_limit": share, "silence_logs": logging.CRITICAL}
+    spec = {i: {"cls": Nanny, "options": options | {"env": environment}} for i, environment in enumerate(found)}
+    return SpecCluster(spec, {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}})
 
 
 def _refuse_workers(client, run, folder):
