@@ -39,13 +39,14 @@ def overview(runs):
     columns = {"Budget": "budget", "Data": "data", "Device": "device", "torch": "torch", "Python": "python"}
     facts = {name: ", ".join(map(str, counted[column].dropna().unique())) for name, column in columns.items()}
     facts["Varied"] = "; ".join(f"{p}: {', '.join(map(str, _values(counted, p)))}" for p in varied(counted))
-    facts["Time"] = f"{counted.seconds.sum() / 60:.1f} minutes in all, {counted.seconds.mean():.1f} s a run"
+    if len(counted):
+        facts["Time"] = f"{counted.seconds.sum() / 60:.1f} minutes in all, {counted.seconds.mean():.1f} s a run"
     display(HTML(_table([], [[f"<b>{name}</b>", escape(text)] for name, text in facts.items() if text])))
     if old := int((runs.status == "finished").sum()) - len(counted):
         display(Markdown(f"{old} runs of an earlier version of the code are in the table and not counted here."))
     failed = runs[runs.status == "failed"]
     if len(failed):
-        display(Markdown(f"**{len(failed)} runs failed** and are not counted here:"))
+        display(Markdown("These runs failed, and are not counted here:"))
         names = varied(runs)
         rows = [
             [escape(f"{name} {run[name]}") for name in names] + [f"{_link(run.path, run.run)}: {escape(run.error)}"]
@@ -74,13 +75,13 @@ def claims(runs):
 
 
 def measures(runs):
-    """Show everything that was measured, over each parameter that was varied."""
+    """Show every number that differs between the runs, over each parameter that was varied."""
     for notebook, own in current(runs).groupby("notebook"):
         for claim, sentence in runs.attrs["claims"][notebook].items():
             columns = [
                 column
                 for column in own.columns
-                if column.startswith(f"{claim}: ") and not column.endswith(" sd") and own[column].notna().any()
+                if column.startswith(f"{claim}: ") and not column.endswith(" sd") and own[column].nunique() > 1
             ]
             numeric = [column for column in columns if pd.api.types.is_numeric_dtype(own[column])]
             for parameter in varied(own) if numeric else []:
@@ -97,33 +98,30 @@ def plot(runs, columns, parameter):
     """
     across = min(3, len(columns))
     down = math.ceil(len(columns) / across)
-    figure, axes = plt.subplots(down, across, figsize=(3.2 * across, 2.6 * down), squeeze=False)
+    figure, axes = plt.subplots(down, across, figsize=(3.2 * across, 2.6 * down), squeeze=False, layout="tight")
+    values, groups = _values(runs, parameter), runs.groupby(parameter)
     numeric = pd.api.types.is_numeric_dtype(runs[parameter]) and not pd.api.types.is_bool_dtype(runs[parameter])
-    values = _values(runs, parameter)
-    places = values if numeric else range(len(values))
+    places = values if numeric else list(range(len(values)))
+    place = dict(zip(values, places, strict=True))
     for axis, column in zip(axes.flat, columns, strict=False):
-        groups = [runs[runs[parameter] == value] for value in values]
-        means = [group[column].mean() for group in groups]
-        spread = [_spread(group, column) for group in groups]
-        for place, group in zip(places, groups, strict=True):
-            axis.plot([place] * len(group), group[column], "o", color=figures.COLOURS[0], alpha=0.35)
-        axis.errorbar(places, means, spread, color=figures.COLOURS[0], marker="", linestyle="-", capsize=3)
+        within = f"{column} sd"
+        spread = groups[column].std()  # missing where there is one run only
+        spread = spread.fillna(groups[within].mean()) if within in runs else spread
+        axis.plot(runs[parameter].map(place), runs[column], "o", color=figures.COLOURS[0], alpha=0.35)
+        means = groups[column].mean()
+        axis.errorbar(places, means, spread.fillna(0), color=figures.COLOURS[0], marker="", linestyle="-", capsize=3)
         axis.set_title(column.partition(": ")[2].replace("_", " "), fontsize=10)
         axis.set_xlabel(parameter)
         if not numeric:
-            axis.set_xticks(list(places), [str(value) for value in values])
+            axis.set_xticks(places, [str(value) for value in values])
         elif min(values) > 0 and max(values) >= 10 * min(values):
             axis.set_xscale("log")
+            axis.minorticks_off()
+            if len(values) <= 5:
+                axis.set_xticks(values, [f"{value:g}" for value in values])
     for axis in axes.flat[len(columns) :]:
         axis.axis("off")
     return figure
-
-
-def _spread(group, column):
-    if len(group) > 1:
-        return group[column].std()
-    within = f"{column} sd"
-    return group[within].iloc[0] if within in group and group[within].notna().all() else 0.0
 
 
 def _values(runs, parameter):
