@@ -68,7 +68,8 @@ class Process:
         environment = {**os.environ, "BOOK_DEVICE": "cpu", "PYTHONUNBUFFERED": "1"}
         command = [sys.executable, "-m", *words]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
-        self.process = subprocess.Popen(command, cwd=book.parent.parent, env=environment, **pipes, **options)
+        options = {"cwd": book.parent.parent} | pipes | options
+        self.process = subprocess.Popen(command, env=environment, **options)
         self.output = ""
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -385,13 +386,22 @@ def test_full_disk(book, tmp_path, start, cluster):
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def test_unfit_worker_is_named(book, tmp_path, start, cluster):
-    worker = Process(book, "distributed.cli.dask_worker", cluster[0], "--nthreads", "2", "--no-dashboard")
+@pytest.mark.parametrize(
+    "place, threads, message",
+    [
+        ("book", "2", "has 2 threads, and a run needs a process of its own; start it with --nthreads 1"),
+        ("elsewhere", "1", "can't import the book (No module named 'tools'); start it in the book's folder"),
+    ],
+)
+def test_unfit_worker_is_named(book, tmp_path, start, cluster, place, threads, message):
+    folder = {"book": book.parent.parent, "elsewhere": tmp_path}[place]
+    words = ["distributed.cli.dask_worker", cluster[0], "--nthreads", threads, "--no-dashboard"]
+    worker = Process(book, *words, cwd=folder)
     worker.until("Registered to")
     try:
-        command = start(tmp_path, "--grid", "number=90", "--scheduler", cluster[0])
+        command = start(tmp_path / "out", "--grid", "number=90", "--scheduler", cluster[0])
         assert command.end() == 1
-        assert "has 2 threads, and a run needs a process of its own; start it with --nthreads 1" in command.output
+        assert message in command.output and "Traceback" not in command.output
         assert not started_times(book, 90)
     finally:
         stop([worker])

@@ -57,7 +57,10 @@ def write(notebook, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else text + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut can leave the name without the content
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)  # a disk that is full leaves half a file

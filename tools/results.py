@@ -17,7 +17,7 @@ from html import escape
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools.execute import BookKernelManager
+from tools.execute import LenientKernelManager
 from tools.notebooks import ROOT, code_cells, load, records, version, write
 from utils.records import CLAIM, DATA
 
@@ -139,7 +139,7 @@ def _write_report(folder):
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook = new_notebook(cells=CELLS, metadata={"kernelspec": kernel})
     notebook = papermill.execute_notebook(
-        notebook, None, cwd=folder, progress_bar=False, kernel_manager_class=BookKernelManager
+        notebook, None, cwd=folder, progress_bar=False, kernel_manager_class=LenientKernelManager
     )
     write(notebook, folder / "report.ipynb")
     body, _ = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True).from_notebook_node(

@@ -217,7 +217,9 @@ def _client(missing, folder, scheduler, workers):
                 client = stack.enter_context(Client(scheduler, timeout="5s"))
                 client.wait_for_workers(1, timeout=60)
             except TimeoutError:
-                raise ValueError(f"the scheduler at {scheduler} has no workers: start some (see running.md)") from None
+                raise ValueError(
+                    f"the scheduler at {scheduler} has no workers: start some, as reruns.md shows"
+                ) from None
             except OSError as error:
                 raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
             _refuse_workers(client, missing[0], folder)
@@ -237,13 +239,13 @@ def _refuse_workers(client, run, folder):
 
     def problem(run, mark, dask_worker):  # an inner function is sent as code: it arrives where there is no book, too
         try:
-            from tools.sweep import unfit
+            from tools.sweep import Run, unfit
         except ImportError as error:
             return f"can't import the book ({error}); start it in the book's folder, with the book's Python"
-        return unfit(run, mark, dask_worker.state.nthreads)
+        return unfit(Run(**run), mark, dask_worker.state.nthreads)
 
     with tempfile.NamedTemporaryFile(prefix=".mark", dir=folder) as mark:
-        answers = client.run(problem, run, mark.name)
+        answers = client.run(problem, vars(run), mark.name)
     for address, answer in answers.items():
         if answer:
             raise ValueError(f"worker {address} {answer}")
@@ -310,7 +312,8 @@ def _execute(client, missing, folder, limit):
             queue.add(submit(run))
             continue
         done += 1
-        left = (time.monotonic() - start) / done * (len(missing) - done)
+        half = min(len(client.nthreads()), len(missing) - done) / 2  # those that run now are half done, on average
+        left = (time.monotonic() - start) / (done + half) * (len(missing) - done - half)
         time_left = f"; about {_duration(left)} left" if done < len(missing) else ""
         print(f"{done}/{len(missing)} {run.name}: {outcome}{time_left}", flush=True)
 
