@@ -176,6 +176,7 @@ def gone(pid):
         (["1", "--grid-file", "none.yml"], "--grid-file none.yml can't be read"),
         (["1", "--budget", "full"], "01-tiny has no budget full"),
         (["1", "--seeds", "0"], "seeds: expected one repetition or more, got 0"),
+        (["1", "--workers", "0"], "workers: expected one or more, got 0"),
         (["1", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
 )
@@ -263,14 +264,14 @@ def test_table_and_report_of_a_sweep_of_which_runs_fail(book, tmp_path, start, c
     words = ["--grid-file", str(tmp_path / "list.yml"), "--seeds", "2", "--scheduler", cluster[0]]
     command = start(tmp_path, *words)
     assert command.end() == 1
-    assert "6 runs of 01-tiny" in command.output and ": 0 are finished" in command.output
+    assert "6 runs of 01-tiny" in command.output and ", 0 finished" in command.output
     assert "6 to execute on 2 workers: how long is known once one has run" in command.output
     assert "6/6 01-tiny-" in command.output and "1 of 1 claims hold" in command.output
     assert "FAILED: ValueError: asked to" in command.output and "2 of 6 runs failed" in command.output
 
     again = start(tmp_path, *words)
     again.until("1/2 01-tiny-")
-    assert ": 4 are finished" in again.output
+    assert ", 4 finished" in again.output
     assert "2 to execute on 2 workers: about" in again.output and "s a run, measured on CPU" in again.output
     again.kill()
     assert [len(started_times(book, n, seed)) for n in (10, 11) for seed in (0, 10_000)] == [1, 1, 1, 1]
@@ -311,7 +312,7 @@ def test_killed_command_leaves_nothing_half_and_goes_on(book, tmp_path, start):
     go(book, 21, 22)
     second = start(tmp_path, *words)
     second.until("2/2 01-tiny-")
-    assert ": 1 are finished" in second.output
+    assert ", 1 finished" in second.output
     assert finished(tmp_path) == [20, 21, 22]
     assert before == {file: file.stat().st_mtime_ns for file in before}  # not touched
     assert [len(started_times(book, number)) for number in (20, 21, 22)] == [1, 2, 2]

@@ -87,7 +87,7 @@ def sweep(
     runs = plan(notebook, parameters or {}, grid or {}, seeds, budget)
     folder = Path(output).absolute() if output else ROOT / "runs" / runs[0].chapter
     missing = [run for run in runs if not _file(run, folder).exists()]
-    print(f"{len(runs)} runs of {runs[0].chapter} in {folder}: {len(runs) - len(missing)} are finished", flush=True)
+    print(f"{len(runs)} runs of {runs[0].chapter} in {folder}, {len(runs) - len(missing)} finished", flush=True)
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         with _client(missing, folder, scheduler, workers) as client:
@@ -173,6 +173,8 @@ def environments(runs, cores, memory, gpus, workers=None):
     runs: how many there are to execute; cores, memory (bytes), gpus (list of ids): what the machine has; workers: how
     many to start instead of as many as fit. A GPU is shared only by more workers than there are GPUs.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: expected one or more, got {workers}")
     fit = len(gpus) or max(1, min(cores, memory // MEMORY))
     count = workers or min(fit, runs)
     threads = str(max(1, cores // count))
@@ -427,8 +429,9 @@ def main(arguments=None):
     grid.add_argument("--grid-file", metavar="YAML", help="{name: [values]}, or a list of {name: value}, a run each")
     parser.add_argument("--seeds", type=int, metavar="N", help="repeat each run N times, each with seeds of its own")
     parser.add_argument("--budget", choices=BUDGETS, default="laptop", help="the values of the other parameters")
-    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster; without it, this machine")
-    parser.add_argument("--workers", type=int, metavar="N", help="on this machine; by default as many as fit")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster; without it, this machine")
+    where.add_argument("--workers", type=int, metavar="N", help="on this machine; by default as many as fit")
     parser.add_argument("--limit", type=float, metavar="SECONDS", help="the longest that one run may take")
     parser.add_argument("-o", dest="output", metavar="FOLDER", help="of results, runs/<chapter> if not given")
     given = parser.parse_args(arguments)
