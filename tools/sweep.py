@@ -35,8 +35,8 @@ from distributed.system import MEMORY_LIMIT
 from distributed.utils import silence_logging_cmgr
 from filelock import FileLock, Timeout
 
-from tools.execute import rerun
-from tools.notebooks import ROOT, chapter, fingerprint, load, read, records, version, write
+from tools.execute import description, rerun
+from tools.notebooks import ROOT, chapter, fingerprint, load, read, records, strip_outputs, version, write
 from tools.parameters import BUDGETS, check, effective, parse
 from utils.downloads import DISK_FULL, REAL, path_of
 from utils.records import CLAIM
@@ -300,13 +300,17 @@ def _execute(client, missing, folder, limit):
         run = futures.pop(future.key)
         try:
             outcome = future.result()
-        except KilledWorker:
-            outcome = "FAILED: its worker died each time it was tried (killed, or out of memory)"
+        except Stop:
+            raise
         except (CancelledError, CommClosedError):
             raise Stop(
                 f"The scheduler is gone. {done} of {len(missing)} runs are finished and kept; once there is one again, "
                 "the same command executes the others."
             ) from None
+        except KilledWorker:
+            outcome = _give_up(run, folder, "Its worker died each time it was tried (killed, or out of memory).")
+        except Exception as error:  # whatever else a worker met, it concerns this run alone
+            outcome = _give_up(run, folder, f"{type(error).__name__}: {error}")
         if outcome == "busy":
             if run.name not in waiting:
                 print(f"{run.name} is being executed by another command: waiting for it", flush=True)
@@ -318,6 +322,16 @@ def _execute(client, missing, folder, limit):
         left = (time.monotonic() - start) / (done + half) * (len(missing) - done - half)
         time_left = f"; about {_duration(left)} left" if done < len(missing) else ""
         print(f"{done}/{len(missing)} {run.name}: {outcome}{time_left}", flush=True)
+
+
+def _give_up(run, folder, error):
+    """Leaves a copy that says why a run failed of which the worker left none; returns the outcome in words."""
+    path = chapter(run.chapter)
+    notebook, parts = strip_outputs(read(path)), fingerprint(path, run.parameters)
+    book = description(notebook, parts, run.budget, run.parameters, time.perf_counter())
+    notebook.metadata.book = book | {"error": error}
+    write(notebook, folder / "failed" / f"{run.name}.ipynb")
+    return f"FAILED: {error}"
 
 
 def work(run, folder, limit):
@@ -449,6 +463,8 @@ def main(arguments=None):
         )
     except (LookupError, ValueError, Stop) as error:
         sys.exit(f"{error}".strip())
+    except OSError as error:
+        sys.exit(f"The results can't be stored: {error}. What is finished is kept; the same command goes on from here.")
     except KeyboardInterrupt:
         print("\nInterrupted. What is finished is kept; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
