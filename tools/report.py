@@ -96,9 +96,8 @@ def plot(runs, columns, parameter):
     A dot is a run; the line joins the means of the runs at a value, the bars are one standard deviation: of the runs,
     or where there is one run only, of the seeds within it.
     """
-    across = min(3, len(columns))
-    down = math.ceil(len(columns) / across)
-    figure, axes = plt.subplots(down, across, figsize=(3.2 * across, 2.6 * down), squeeze=False, layout="tight")
+    down = math.ceil(len(columns) / 3)
+    figure, axes = plt.subplots(down, 3, figsize=(9.6, 2.6 * down), squeeze=False, layout="tight")
     values, groups = _values(runs, parameter), runs.groupby(parameter)
     numeric = pd.api.types.is_numeric_dtype(runs[parameter]) and not pd.api.types.is_bool_dtype(runs[parameter])
     places = values if numeric else list(range(len(values)))

@@ -217,13 +217,11 @@ def _client(missing, folder, scheduler, workers):
         else:
             try:
                 client = stack.enter_context(Client(scheduler, timeout="5s"))
-                client.wait_for_workers(1, timeout=60)
-            except TimeoutError:
-                raise ValueError(
-                    f"the scheduler at {scheduler} has no workers: start some, as reruns.md shows"
-                ) from None
             except OSError as error:
                 raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
+            if not client.nthreads():
+                print(f"Waiting for a worker at {scheduler}; reruns.md shows how to start one", flush=True)
+                client.wait_for_workers(1)
             _refuse_workers(client, missing[0], folder)
         yield client
 
