@@ -94,7 +94,7 @@ class Process:
             (os.killpg if number == signal.SIGINT else os.kill)(self.process.pid, number)
 
 
-def wait_for(condition, what, process=None, seconds=90):
+def wait_for(condition, what, process=None, seconds=240):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"no {what} in {seconds} s: {process and process.output}"
