@@ -4,6 +4,7 @@
 #   BUDGET=smoke        parameters to execute chapters with: smoke, laptop or full (parameters/<chapter>/)
 #   CHAPTER=01          a chapter, by its number or name
 #   FORM=desktop        what Lighthouse pretends to be: desktop or mobile
+#   SWEEP='--grid ...'  what to vary, and where: `.venv/bin/python -m tools.sweep --help`
 #   TESTS=tests         what `make test` hands to pytest, if not everything
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf serve lab run data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
+.PHONY: help book pdf serve lab run sweep data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -33,6 +34,9 @@ lab: $(VENV)/installed  ## open the chapters in JupyterLab
 
 run: $(VENV)/installed  ## rerun one chapter with papermill: make run CHAPTER=01 BUDGET=smoke
 	@$(RUN) -m tools.run $(CHAPTER) --budget $(BUDGET)
+
+sweep: $(VENV)/installed  ## rerun one chapter over a grid: make sweep CHAPTER=05 BUDGET=smoke SWEEP='--grid steps=50,100'
+	@$(RUN) -m tools.sweep $(CHAPTER) --budget $(BUDGET) $(SWEEP)
 
 data: $(VENV)/installed  ## download CIFAR-10, MNIST and Fashion-MNIST into data/cache
 	@$(RUN) -m utils.data

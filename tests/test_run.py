@@ -112,7 +112,7 @@ def tiny(tmp_path):
 
 
 def test_rerun_shows_a_claim_that_does_not_hold_and_goes_on(tiny, tmp_path, monkeypatch):
-    monkeypatch.delenv("BOOK_STRICT", raising=False)
+    monkeypatch.setenv("BOOK_STRICT", "1")  # of whoever starts it: no matter here
     before = tiny.read_bytes()
     done = tiny_book.command(tiny, "tools.run", "1", "-p", "number", "5", "-o", str(tmp_path / "out.ipynb"))
     assert done.returncode == 0, done.stderr
@@ -121,6 +121,16 @@ def test_rerun_shows_a_claim_that_does_not_hold_and_goes_on(tiny, tmp_path, monk
     assert [claim["holds"] for claim in records(executed, CLAIM)] == [False]
     assert code_cells(executed)[-1].outputs[-1].text == "went on\n"
     assert tiny.read_bytes() == before
+    assert executed.metadata.book.parameters == {"number": 5} and executed.metadata.book.device.startswith("CPU")
+
+
+def test_rerun_that_fails_keeps_its_copy(tiny, tmp_path):
+    tiny_book.change(tiny, "double", "print('so far')\n1 / 0")
+    done = tiny_book.command(tiny, "tools.run", "1", "-o", str(tmp_path / "out.ipynb"))
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr and str(tmp_path / "out.ipynb") in done.stderr
+    executed = read(tmp_path / "out.ipynb")
+    assert executed.metadata.book.error == "ZeroDivisionError: division by zero"
+    assert code_cells(executed)[-1].outputs[0].text == "so far\n"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def make(folder):
         f"parameters/{NAME}/smoke.yml": "number: 1\n",
         f"parameters/{NAME}/laptop.yml": "number: 21\n",
     }
-    for name in ("claims.py", "records.py", "train.py"):
+    for name in ("claims.py", "downloads.py", "figures.py", "records.py", "train.py"):
         texts[f"utils/{name}"] = (ROOT / "utils" / name).read_text(encoding="utf-8")
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,10 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import nbformat
+import papermill
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -58,6 +60,17 @@ class BookKernelManager(AsyncKernelManager):
         return KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python")
 
 
+class LenientKernelManager(BookKernelManager):
+    """Kernels for reruns, where a claim that doesn't hold is no error."""
+
+    @property
+    def kernel_spec(self):
+        spec = super().kernel_spec
+        spec.env = {"BOOK_STRICT": "0"}
+        spec.argv[-1] = "--log-level=50"  # an idle kernel says at its end that it was interrupted, as an error
+        return spec
+
+
 class ExecutionFailed(RuntimeError):
     """A chapter did not run to its end; the message shows the cell and the error."""
 
@@ -83,19 +96,77 @@ def execute(path, budget="laptop", failed=ROOT / "_build" / "failed"):
         write(notebook, failed / path.name)
         raise ExecutionFailed(f"{error}\nIts outputs so far: {failed / path.name}") from None
     _refuse_untracked(inspection.pop("files"), path, before)
-    if fingerprint(path, parameters) != before:
-        raise ExecutionFailed(f"{path.name}, or code that it imports, was edited while it ran: run it again")
+    _refuse_edited(path, parameters, before)
     notebook.metadata.update(METADATA)
-    notebook.metadata.book = {
-        "fingerprint": before,
+    notebook.metadata.book = description(notebook, before, budget, parameters, start) | inspection
+    return notebook
+
+
+def rerun(path, budget, parameters, progress=False):
+    """The chapter at `path` through papermill, as a reader runs it: a claim that doesn't hold is shown as such.
+
+    parameters: {name: value}, all of them. Returns (executed copy, None) or (copy as far as it came, the error);
+    what it ran on, or the error in a line, is in the copy's `metadata.book`.
+    """
+    source = strip_outputs(read(path))
+    before = fingerprint(path, parameters)
+    source.cells.append(nbformat.v4.new_code_cell(_inspection(path)))
+    start, failure, result = time.perf_counter(), None, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch, path.name)
+        try:
+            papermill.execute_notebook(
+                source,
+                copy,
+                parameters=parameters,
+                cwd=path.parent,
+                progress_bar=progress,
+                kernel_manager_class=LenientKernelManager,
+                extra_arguments=[f"--ipython-dir={scratch}"],
+            )
+        except (
+            papermill.PapermillExecutionError,
+            RuntimeError,
+        ) as error:  # the latter: no kernel, or it died
+            failure = error
+        notebook = read(copy) if copy.exists() else source
+    inspection = notebook.cells.pop()
+    if failure is None:
+        result = json.loads(inspection.outputs[0].text)
+        try:
+            _refuse_untracked(result.pop("files"), path, before)
+            _refuse_edited(path, parameters, before)
+        except ExecutionFailed as error:
+            failure = error
+    if failure is not None:
+        result["error"] = _summary(failure)
+    notebook.metadata.book = description(notebook, before, budget, parameters, start) | result
+    return notebook, failure
+
+
+def description(notebook, parts, budget, parameters, start):
+    """What a copy says of its run, whatever it ran on; parts: its fingerprint; start: the clock when it began."""
+    return {
+        "fingerprint": parts,
         "outputs": outputs_hash(notebook),
         "budget": budget,
         "parameters": parameters,
-        **inspection,
         "seconds": round(time.perf_counter() - start, 1),
         "date": datetime.date.today().isoformat(),
     }
-    return notebook
+
+
+def _summary(error):
+    """An error of a rerun in one line."""
+    if isinstance(error, papermill.PapermillExecutionError):
+        error = f"{error.ename}: {error.evalue}"
+    elif isinstance(error, DeadKernelError):
+        error = "The kernel died (out of memory, or a crash in native code)."
+    return ANSI.sub("", str(error)).strip().splitlines()[0]
+
+
+def _inspection(path):
+    return INSPECTION.format(root=str(path.parent.parent), packages=PACKAGES)
 
 
 def _run(notebook, path, budget):
@@ -121,9 +192,7 @@ def _run(notebook, path, budget):
                         with _progress(f"{path.stem}: cell {number} of {len(cells)}"):
                             client.execute_cell(cell, index, execution_count=number)
                 client.set_widgets_metadata()
-                inspection = nbformat.v4.new_code_cell(
-                    INSPECTION.format(root=str(path.parent.parent), packages=PACKAGES)
-                )
+                inspection = nbformat.v4.new_code_cell(_inspection(path))
                 notebook.cells.append(inspection)
                 client.execute_cell(inspection, len(notebook.cells) - 1)
                 notebook.cells.pop()
@@ -156,6 +225,12 @@ def _refuse_untracked(files, path, parts):
                 f"{path.name} loaded {file} in a way that its code doesn't show, so a change there would go unnoticed:"
                 " import it by name, in the chapter or in what the chapter imports"
             )
+
+
+def _refuse_edited(path, parameters, parts):
+    """Raises ExecutionFailed if the fingerprint is no longer what it was when the run began."""
+    if fingerprint(path, parameters) != parts:
+        raise ExecutionFailed(f"{path.name}, or code that it imports, was edited while it ran: run it again")
 
 
 @contextmanager

@@ -10,10 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import papermill
-
-from tools.execute import CELL_SECONDS, BookKernelManager
-from tools.notebooks import ROOT, chapter, read, records
+from tools.execute import ExecutionFailed, rerun
+from tools.notebooks import ROOT, chapter, read, records, write
 from tools.parameters import BUDGETS, check, effective, parse
 from utils.records import CLAIM
 
@@ -23,21 +21,16 @@ def run(name, output=None, budget="laptop", **parameters):
 
     name: the chapter's number, name or path; output: where to write, by default _build/runs/<chapter>.ipynb.
     Raises LookupError for an unknown chapter, ValueError for an unknown budget or parameter or a wrong value, and
-    papermill.PapermillExecutionError if a cell fails; the copy, as far as it came, is written all the same.
+    ExecutionFailed if a cell fails; the copy, as far as it came, is written all the same.
     """
     path = chapter(name)
     notebook = read(path)
     values = effective(path, notebook, budget) | check(parse(notebook), parameters)
     output = Path(output) if output else ROOT / "_build" / "runs" / path.name
-    output.parent.mkdir(parents=True, exist_ok=True)
-    papermill.execute_notebook(
-        str(path),
-        str(output),
-        parameters=values,
-        cwd=path.parent,
-        execution_timeout=CELL_SECONDS["full"],
-        kernel_manager_class=BookKernelManager,
-    )
+    notebook, failure = rerun(path, budget, values, progress=True)
+    write(notebook, output)
+    if failure is not None:
+        raise ExecutionFailed(f"{failure}\nIts outputs so far: {output}")
     return output
 
 
@@ -50,7 +43,7 @@ def main(arguments=None):
     given = parser.parse_args(arguments)
     try:
         output = run(given.chapter, given.output, given.budget, **dict(given.parameters))
-    except (LookupError, ValueError, papermill.PapermillExecutionError) as error:
+    except (LookupError, ValueError, ExecutionFailed) as error:
         sys.exit(f"{error}".strip())
     for claim in records(read(output), CLAIM):
         print(f"{'holds        ' if claim['holds'] else 'DOES NOT HOLD'}  {claim['claim']}")

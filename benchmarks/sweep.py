@@ -1,0 +1,65 @@
+"""Eight equal runs of a chapter by tools.sweep on two workers, against the same eight by papermill one after another.
+
+Every kernel, on either side, has the share of torch's threads that a worker's has. Then, in turns, one run by papermill
+and one by the same function that a worker calls: what a run costs beyond papermill itself. The chapter is run on its
+smoke budget; what is compared doesn't depend on what it computes.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import papermill
+from dask.system import CPU_COUNT
+from distributed.system import MEMORY_LIMIT
+
+from tools.execute import LenientKernelManager, rerun
+from tools.notebooks import chapter
+from tools.sweep import environments, gpus, plan, sweep
+
+CHAPTER, RUNS, WORKERS, TURNS = "02", 8, 2, 3
+GRID = {"n_train": list(range(500, 500 + RUNS))}  # of almost the same cost, and yet runs of their own
+
+
+def by_papermill(run, folder):
+    """Seconds of one run by papermill alone."""
+    path, start = chapter(run.chapter), time.perf_counter()
+    papermill.execute_notebook(
+        path,
+        Path(folder, "papermill.ipynb"),
+        parameters=run.parameters,
+        cwd=path.parent,
+        progress_bar=False,
+        kernel_manager_class=LenientKernelManager,
+    )
+    return time.perf_counter() - start
+
+
+def by_rerun(run):
+    """Seconds of one run as a worker executes it."""
+    start = time.perf_counter()
+    rerun(chapter(run.chapter), run.budget, run.parameters)
+    return time.perf_counter() - start
+
+
+def main():
+    os.environ.update(environments(RUNS, CPU_COUNT, MEMORY_LIMIT, gpus(), WORKERS)[0])
+    runs = plan(CHAPTER, {}, GRID, None, "smoke")
+    with tempfile.TemporaryDirectory() as folder:
+        alone = [by_papermill(run, folder) for run in runs]
+        start = time.perf_counter()
+        table = sweep(CHAPTER, grid=GRID, budget="smoke", workers=WORKERS, output=Path(folder, "runs"))
+        wall = time.perf_counter() - start
+        turns = [(by_papermill(runs[0], folder), by_rerun(runs[0])) for _ in range(TURNS)]
+    print(f"{RUNS} runs by papermill: {sum(alone):.1f} s ({min(alone):.1f} to {max(alone):.1f} s each)")
+    print(f"by tools.sweep on {WORKERS} workers: {wall:.1f} s, table and report included")
+    print(f"of which runs, in parallel: {table.seconds.sum() / WORKERS:.1f} s")
+    print(f"{sum(alone) / wall:.2f} times as fast")
+    extra = [ours - theirs for theirs, ours in turns]
+    print(f"a run beyond papermill's own: {statistics.median(extra):.2f} s ({min(extra):.2f} to {max(extra):.2f} s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What the report of a folder of reruns shows: claims counted, measures drawn. Its notebook imports this.
+
+Knows: how to count and draw what is in the table. Doesn't know: where the table comes from (results.py).
+"""
+
+import math
+from html import escape
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+from scipy.stats import binomtest
+
+from utils import figures
+
+
+def current(runs):
+    """The finished runs of each notebook's newest code: what the report counts."""
+    newest = runs.groupby("notebook")["code"].transform("last")
+    return runs[(runs.status == "finished") & (runs.code == newest)]
+
+
+def varied(runs):
+    """The parameters that these runs give more than one value."""
+    return [name for name in runs.attrs["parameters"] if runs[name].nunique() > 1]
+
+
+def held(runs, claim):
+    """In how many runs a claim held: (k, n, low, high), with the 95 % interval of Wilson (1927) for its probability."""
+    outcomes = runs[claim].dropna().astype(bool)
+    interval = binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(method="wilson")
+    return int(outcomes.sum()), len(outcomes), interval.low, interval.high
+
+
+def overview(runs):
+    """Show which runs there are, on what they ran, and which failed."""
+    counted = current(runs)
+    display(Markdown(f"# {len(runs)} reruns of {', '.join(runs.notebook.unique())}"))
+    columns = {"Budget": "budget", "Data": "data", "Device": "device", "torch": "torch", "Python": "python"}
+    facts = {name: ", ".join(map(str, counted[column].dropna().unique())) for name, column in columns.items()}
+    facts["Varied"] = "; ".join(f"{p}: {', '.join(map(str, _values(counted, p)))}" for p in varied(counted))
+    if len(counted):
+        facts["Time"] = f"{counted.seconds.sum() / 60:.1f} minutes in all, {counted.seconds.mean():.1f} s a run"
+    display(HTML(_table([], [[f"<b>{name}</b>", escape(text)] for name, text in facts.items() if text])))
+    if old := int((runs.status == "finished").sum()) - len(counted):
+        display(Markdown(f"{old} runs of an earlier version of the code are in the table and not counted here."))
+    failed = runs[runs.status == "failed"]
+    if len(failed):
+        display(Markdown("These runs failed, and are not counted here:"))
+        names = varied(runs)
+        rows = [
+            [escape(f"{name} {run[name]}") for name in names] + [f"{_link(run.path, run.run)}: {escape(run.error)}"]
+            for _, run in failed.iterrows()
+        ]
+        display(HTML(_table([], rows)))
+
+
+def claims(runs):
+    """Show, for each claim, in how many runs it held, and by each parameter that was varied."""
+    for notebook, own in current(runs).groupby("notebook"):
+        sentences = runs.attrs["claims"][notebook]
+        rows = [[escape(sentence), *_held_cells(own, claim)] for claim, sentence in sentences.items()]
+        display(Markdown(f"### {notebook}"))
+        display(HTML(_table(["Claim", "Held in", "95 % interval (Wilson)"], rows)))
+        for parameter in varied(own):
+            groups = {value: own[own[parameter] == value] for value in _values(own, parameter)}
+            if len(groups) == len(own):
+                continue  # a run each: there is nothing to count
+            heads = [f"{parameter} {value}" for value in groups]
+            rows = [
+                [escape(sentence), *(_held_cells(group, claim)[0] for group in groups.values())]
+                for claim, sentence in sentences.items()
+            ]
+            display(HTML(_table(["Claim", *heads], rows)))
+
+
+def measures(runs):
+    """Show every number that differs between the runs, over each parameter that was varied."""
+    for notebook, own in current(runs).groupby("notebook"):
+        for claim, sentence in runs.attrs["claims"][notebook].items():
+            columns = [
+                column
+                for column in own.columns
+                if column.startswith(f"{claim}: ") and not column.endswith(" sd") and own[column].nunique() > 1
+            ]
+            numeric = [column for column in columns if pd.api.types.is_numeric_dtype(own[column])]
+            for parameter in varied(own) if numeric else []:
+                means = own.groupby(parameter)[numeric].mean()
+                alt = f"Over {parameter}, mean of the runs: {means.round(4).to_dict('list')} at {list(means.index)}"
+                figures.show(plot(own, numeric, parameter), alt=alt, caption=f"{sentence} ({notebook}, {claim})")
+
+
+def plot(runs, columns, parameter):
+    """A figure with a panel for each of these columns of the table, over a parameter.
+
+    A dot is a run; the line joins the means of the runs at a value, the bars are one standard deviation: of the runs,
+    or where there is one run only, of the seeds within it.
+    """
+    down = math.ceil(len(columns) / 3)
+    figure, axes = plt.subplots(down, 3, figsize=(9.6, 2.6 * down), squeeze=False, layout="tight")
+    values, groups = _values(runs, parameter), runs.groupby(parameter)
+    numeric = pd.api.types.is_numeric_dtype(runs[parameter]) and not pd.api.types.is_bool_dtype(runs[parameter])
+    places = values if numeric else list(range(len(values)))
+    place = dict(zip(values, places, strict=True))
+    for axis, column in zip(axes.flat, columns, strict=False):
+        within = f"{column} sd"
+        spread = groups[column].std()  # missing where there is one run only
+        spread = spread.fillna(groups[within].mean()) if within in runs else spread
+        axis.plot(runs[parameter].map(place), runs[column], "o", color=figures.COLOURS[0], alpha=0.35)
+        means = groups[column].mean()
+        axis.errorbar(places, means, spread.fillna(0), color=figures.COLOURS[0], marker="", linestyle="-", capsize=3)
+        axis.set_title(column.partition(": ")[2].replace("_", " "), fontsize=10)
+        axis.set_xlabel(parameter)
+        if not numeric:
+            axis.set_xticks(places, [str(value) for value in values])
+        elif min(values) > 0 and max(values) >= 10 * min(values):
+            axis.set_xscale("log")
+            axis.minorticks_off()
+            if len(values) <= 5:
+                axis.set_xticks(values, [f"{value:g}" for value in values])
+    for axis in axes.flat[len(columns) :]:
+        axis.axis("off")
+    return figure
+
+
+def _values(runs, parameter):
+    return sorted(runs[parameter].dropna().unique().tolist())
+
+
+def _held_cells(runs, claim):
+    if claim not in runs or runs[claim].isna().all():
+        return ["not checked", ""]
+    k, n, low, high = held(runs, claim)
+    return [f"{k} of {n}", f"{100 * low:.0f} to {100 * high:.0f} %"]
+
+
+def _link(path, text):
+    return f'<a href="{escape(path)}">{escape(text)}</a>'
+
+
+def _table(heads, rows):
+    """An HTML table; heads: plain text, rows: HTML."""
+    head = f"<thead><tr>{''.join(f'<th>{escape(text)}</th>' for text in heads)}</tr></thead>" if heads else ""
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table>{head}<tbody>{body}</tbody></table>"

@@ -1,0 +1,159 @@
+"""Reads a folder of reruns back into one table, a row for each run, and makes a report of it.
+
+Knows: what an executed copy says of its run (execute.py) and of its claims (utils/claims.py); nothing comes from
+anywhere else. Doesn't know: how the copies came into the folder (sweep.py), nor what the report shows (report.py).
+
+Columns: run, notebook, budget, status (finished or failed), error, the chapter's parameters, data, seconds, date,
+device, python, torch, code (the version of what was run), path, claims (how many), held (how many of them); then for
+each claim, named after its cell, whether it held, and as `<claim>: <measure>` what was measured. Of a measure over the
+seeds of one run that is the mean, and `<claim>: <measure> sd` is the standard deviation.
+`table.attrs` holds the claims' sentences, {notebook: {claim: sentence}}, and which columns are parameters.
+"""
+
+import os
+from functools import partial
+from html import escape
+
+import pandas as pd
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tools.execute import LenientKernelManager
+from tools.notebooks import ROOT, code_cells, load, records, version, write
+from utils.records import CLAIM, DATA
+
+PARQUET, PAGE_NAME = "runs.parquet", "report.html"
+CELLS = [
+    new_code_cell(
+        f"import sys\n\nimport pandas as pd\n\nsys.path.insert(0, {str(ROOT)!r})  # the book\n"
+        f"from tools import report\n\nruns = pd.read_parquet({PARQUET!r})\nreport.overview(runs)",
+        id="overview",
+    ),
+    new_markdown_cell("## How often each claim held", id="claims-title"),
+    new_code_cell("report.claims(runs)", id="claims"),
+    new_markdown_cell("## What was measured", id="measures-title"),
+    new_code_cell("report.measures(runs)", id="measures"),
+    new_markdown_cell(
+        "Any measure over any parameter: `figure = report.plot(runs, ['<claim>: <measure>'], '<parameter>')`; "
+        "`runs.columns` lists both.",
+        id="more",
+    ),
+]
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }}
+img {{ max-width: 100% }}
+div:has(> table) {{ overflow-x: auto }}
+table {{ border-collapse: collapse }}
+th, td {{ text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #ddd }}
+pre, code {{ font-size: .9em }}
+</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def update(folder):
+    """The table of all runs in `folder`; if runs came or went, runs.parquet, runs.csv and the report are renewed."""
+    finished, failed = sorted(folder.glob("*-????????????.ipynb")), sorted(folder.glob("failed/*.ipynb"))
+    stored = folder / PARQUET
+    if stored.exists() and (folder / PAGE_NAME).exists():
+        table = pd.read_parquet(stored)
+        newest = max(file.stat().st_mtime for file in [*finished, *failed])
+        if set(table.path) == {_place(f, folder) for f in [*finished, *failed]} and stored.stat().st_mtime > newest:
+            return table
+    table = read([*finished, *failed], folder)
+    _store(stored, partial(table.to_parquet, index=False))
+    _store(folder / "runs.csv", partial(table.to_csv, index=False))
+    _write_report(folder)
+    print(f"The table: {stored}\nThe report: {folder / PAGE_NAME}")
+    return table
+
+
+def read(files, folder):
+    """The table of the runs in these files of the folder, oldest first."""
+    rows, sentences, parameters = [], {}, []
+    for file in sorted(files, key=lambda file: file.stat().st_mtime):
+        notebook = load(file)
+        row, claims = _row(notebook, file.stem)
+        rows.append(row | {"path": _place(file, folder)})
+        sentences.setdefault(row["notebook"], {}).update(claims)
+        parameters += [name for name in notebook.metadata.book.parameters if name not in parameters]
+    table = pd.DataFrame(rows).convert_dtypes()
+    table.attrs = {"claims": sentences, "parameters": parameters}
+    return table
+
+
+def _row(notebook, name):
+    """A run as {column: value}, and its claims' sentences {claim: sentence}."""
+    book, claims, row = notebook.metadata.book, list(_claims(notebook)), {}
+    facts = {fact: book.get(fact) for fact in ("seconds", "date", "device", "python", "torch")}
+    for claim, record in claims:
+        row[claim] = record["holds"]
+        for measure, measured in record["measured"].items():
+            row[f"{claim}: {measure}"] = measured.get("value", measured.get("mean"))
+            if measured.get("n", 1) > 1:
+                row[f"{claim}: {measure} sd"] = measured["sd"]
+    first = {
+        "run": name,
+        "notebook": name.rpartition("-")[0],
+        "budget": book.budget,
+        "status": "failed" if "error" in book else "finished",
+        "error": book.get("error"),
+        **book.parameters,
+        "data": ", ".join(dict.fromkeys(record["name"] for record in records(notebook, DATA))),
+        **facts,
+        "code": version(book.fingerprint),
+        "claims": len(claims),
+        "held": sum(record["holds"] for _, record in claims),
+    }
+    return first | row, {claim: record["claim"] for claim, record in claims}
+
+
+def _claims(notebook):
+    """Pairs (name, record) of the claims in a notebook; the name is the cell's, with a number from the second on."""
+    for cell in code_cells(notebook):
+        found = [output.data[CLAIM] for output in cell.outputs if CLAIM in output.get("data", {})]
+        for number, record in enumerate(found, 1):
+            yield cell.id if number == 1 else f"{cell.id}-{number}", record
+
+
+def _place(file, folder):
+    return file.relative_to(folder).as_posix()
+
+
+def _write_report(folder):
+    """Executes report.ipynb in the folder, and makes report.html of it."""
+    import papermill  # slow to import, like the next, and needed only when there is something new
+    from nbconvert import HTMLExporter
+
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook = new_notebook(cells=CELLS, metadata={"kernelspec": kernel})
+    notebook = papermill.execute_notebook(
+        notebook, None, cwd=folder, progress_bar=False, kernel_manager_class=LenientKernelManager
+    )
+    write(notebook, folder / "report.ipynb")
+    body, _ = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True).from_notebook_node(
+        notebook
+    )
+    page = PAGE.format(title=f"Reruns in {escape(folder.name)}", body=body)
+    _store(folder / PAGE_NAME, lambda partial: partial.write_text(page, encoding="utf-8"))
+
+
+def _store(file, save):
+    """Calls save(path) and gives what it wrote the name of `file`: whole or not at all."""
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        save(unfinished)
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
