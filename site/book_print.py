@@ -29,7 +29,9 @@ PREAMBLE = r"""
 \newenvironment{sphinxclasscaption}{\nopagebreak\begin{center}\small}{\end{center}}
 \definecolor{codebackground}{gray}{0.96}
 \sphinxsetup{VerbatimColor={named}{codebackground}, VerbatimBorderColor={named}{codebackground},
-  verbatimhintsturnover=false}
+  verbatimhintsturnover=false, verbatimvisiblespace={}}
+\newcolumntype{T}{L}  % Sphinx's columns of tables, ragged
+\AtBeginEnvironment{tabulary}{\small}
 \fvset{fontsize=\footnotesize}
 """
 FONTS = r"""

@@ -164,7 +164,7 @@ def chapter_for_paper(notebook):
             cells += [cell] if cell.source.strip() else []
         elif grading.get("solution"):
             name = f"solution-{grading['grade_id']}"
-            code = f"```python\n{MARKER.sub('', cell.source)}\n```\n"
+            code = f"```python\n{MARKER.sub('', cell.source).rstrip()}\n```\n"
             solutions += [f"({name})=\n### {exercise}\n", *hints, code]
             cell.source, cell.metadata.tags = SOLUTION.sub(r"\1...  # your code", cell.source), []
             cells += [cell, new_markdown_cell(f"[Hints and solution](#{name})")]
