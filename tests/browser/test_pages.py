@@ -17,6 +17,13 @@ LOADED = """image => {
     image.loading = "eager";
     return image.decode().then(() => image.naturalWidth > 0, () => false);
 }"""
+# Its height over its width, with what the style sheets pad it taken off, against that of its file.
+DISTORTED = """image => {
+    const style = getComputedStyle(image);
+    const inner = (...sides) => sides.reduce((sum, side) => sum + parseFloat(style["padding" + side]), 0);
+    const width = image.clientWidth - inner("Left", "Right"), height = image.clientHeight - inner("Top", "Bottom");
+    return Math.abs(height - width * image.naturalHeight / image.naturalWidth) > 2 ? `${width} x ${height}` : null;
+}"""
 TWICE = "Array.from(document.querySelectorAll('[id]'), e => e.id).filter((id, i, all) => all.indexOf(id) < i)"
 
 
@@ -46,6 +53,8 @@ def test_page_is_whole_and_asks_nobody_else(home, visit, name, scheme):
         alt = image.get_attribute("alt")
         assert alt and "_images/" not in alt, f"no alt text: {image.get_attribute('src')}"
         assert image.evaluate(LOADED), f"does not load: {image.get_attribute('src')}"
+        if image.is_visible():
+            assert image.evaluate(DISTORTED) is None, f"out of proportion: {image.get_attribute('src')}"
     assert page.locator(".interactive:not(.mounted)").count() == 0
     assert page.evaluate(TWICE) == [], "ids that stand twice in the page"
     for width in (PHONE, 400, 768, 1280):
