@@ -20,13 +20,14 @@ PREAMBLE = r"""
   \renewcommand{\headrulewidth}{0pt}\renewcommand{\footrulewidth}{0pt}}
 \emergencystretch=3em
 \clubpenalty=10000 \widowpenalty=10000
-\usepackage[breakable,skins]{tcolorbox}
-\newtcolorbox{claimbox}[1]{blanker, breakable, left=9pt, borderline west={2.5pt}{0pt}{#1}, before skip=9pt,
+\usepackage[skins]{tcolorbox}
+\newtcolorbox{claimbox}[1]{blanker, left=9pt, borderline west={2.5pt}{0pt}{#1}, before skip=9pt,
   after skip=9pt, before upper={\parskip=3pt\parindent=0pt}, fontupper=\small}
 \newenvironment{sphinxclassholds}{\begin{claimbox}{green!45!black}}{\end{claimbox}}
 \newenvironment{sphinxclassfails}{\begin{claimbox}{red!75!black}}{\end{claimbox}}
 \newenvironment{sphinxclassmeasured}{\footnotesize}{\par}
-\newenvironment{sphinxclasscaption}{\nopagebreak\begin{center}\small}{\end{center}}
+% Not \begin{center}: a page may end before that, which would part a caption from its picture.
+\newenvironment{sphinxclasscaption}{\par\nopagebreak\vspace{3pt}\begingroup\small\centering}{\par\endgroup\medskip}
 \definecolor{codebackground}{gray}{0.96}
 \sphinxsetup{VerbatimColor={named}{codebackground}, VerbatimBorderColor={named}{codebackground},
   verbatimhintsturnover=false, verbatimvisiblespace={}}

@@ -73,6 +73,11 @@ def test_claim_stands_with_what_was_measured(text):
 
 
 @needs_latex
+def test_title_page_says_where_the_numbers_come_from(text):
+    assert "runs of its own code, the latest of them on 23 November 2026" in text
+
+
+@needs_latex
 def test_sentences_and_formulas_are_typeset(text):
     assert "The loss is ln 10, 2.30 nats." in text and "vnd.book" not in text
 

@@ -47,6 +47,7 @@ SCREEN = re.compile(r"<!-- screen -->.*?<!-- /screen -->\n?", re.DOTALL)  # of t
 
 # The types that site/book_print.py prints.
 PAPER_CLAIM, CAPTION = "application/vnd.book.paper-claim+json", "application/vnd.book.caption+markdown"
+NUMBERS = "This book's numbers and figures come from runs of its own code, the latest of them on "  # on the title page
 MOVES = "*On the book's site, this figure can be moved.*"
 PREFACE = r"""
 ```{raw} latex
@@ -145,7 +146,7 @@ def for_paper(source):
     config["sphinx"]["local_extensions"]["book_print"] = "site"
     settings = config["sphinx"]["config"]
     settings["extensions"].append("book_print")
-    settings["today"] = f"{max(dates):%-d %B %Y}"  # of the latest run
+    settings["today"] = f"{NUMBERS}{max(dates):%-d %B %Y}"
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
@@ -221,8 +222,8 @@ def _preface(text):
 
 
 def _without_links(text, pages):
-    """Markdown whose links to pages that are not printed are plain text."""
-    return re.sub(rf"\[([^\]]*)\]\((?:{'|'.join(pages)})\.md[^)]*\)", r"\1", text)
+    """Markdown whose links to pages that are not printed are plain text that says where those are."""
+    return re.sub(rf"\[([^\]]*)\]\((?:{'|'.join(pages)})\.md[^)]*\)", r"\1 (on the book's site)", text)
 
 
 if __name__ == "__main__":
