@@ -139,9 +139,10 @@ def name_equations(app, doctree):
             section = section.parent
         home = section["ids"][0] if section["ids"] else "top"
         places[home] = places.get(home, 0) + 1
-        equation["ids"].append(f"equation-{home}-{places[home]}")
-        linked = nodes.container("", link_to(equation["ids"][-1], "equation"), classes=["linked"])
+        address = f"equation-{home}-{places[home]}"
+        linked = nodes.container("", link_to(address, "equation"), classes=["linked"])
         equation.replace_self(linked)
+        equation["ids"].append(address)  # only now: what is replaced hands its ids on
         linked.append(equation)
 
 

@@ -19,10 +19,12 @@ NOT_FOUND = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
+<link rel="icon" href="data:,">
 <title>Not here: {title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ max-width: 34rem; margin: 20vh auto 0; padding: 0 1.2rem; font: 1.1rem/1.6 system-ui, sans-serif; }}
+a {{ color: inherit; }}
 </style>
 </head>
 <body>
