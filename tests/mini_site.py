@@ -41,6 +41,7 @@ SOURCES = """\
 * Y. Zorn: [A later one](https://example.org/z), 2001.
 * A.-B. Abel, C. Cantor: [An earlier one](https://example.org/a), 1999.
 """
+INDEX = "# Mini book\n\n<!-- screen -->\n\n<!-- FIGURE race -->\n\n<!-- /screen -->\n\n<!-- PATH -->\n"
 GENERATED = ("claims", "status", "bibliography")
 BAR = "0" * 32  # model of a progress bar, as tqdm leaves one behind
 
@@ -102,7 +103,7 @@ def stage(folder, url="", baseurl=""):
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", *GENERATED, "running")]}]
     (source / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}))
-    (source / "index.md").write_text("# Mini book\n\n<!-- FIGURE race -->\n\n<!-- PATH -->\n", encoding="utf-8")
+    (source / "index.md").write_text(INDEX, encoding="utf-8")
     shutil.copy(ROOT / "running.md", source)
     shutil.copytree(ROOT / "site", source / "site", ignore=shutil.ignore_patterns("__pycache__"))
     notebook = source / "chapters" / f"{NAME}.ipynb"
