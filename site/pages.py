@@ -13,13 +13,13 @@ from html import escape
 from pathlib import Path
 
 import yaml
+from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE
 
+from tools.execute import duration
 from tools.notebooks import code_cells, read, records
 from utils.records import CLAIM, DATA, describe
 
 NEEDS = Path(__file__).with_name("needs.yml")
-VIEW = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
 WORDS_PER_MINUTE = 150  # of prose with formulas; programs and exercises come on top
 CLAIMS_INTRO = """# Every claim of the book
 
@@ -85,7 +85,7 @@ def at_a_glance(name, notebook):
     facts = {"Read": f"{max(5, 5 * round(words / WORDS_PER_MINUTE / 5))} min"}
     run = notebook.metadata.get("book")
     if run:
-        facts["Run"] = f"{_duration(run['seconds'])} on {run['device']}"
+        facts["Run"] = f"{duration(run['seconds'])} on {run['device']}"
     needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
     return facts | ({"Needs": needs} if needs else {})
 
@@ -101,16 +101,16 @@ def _moving_figure(cell_id, notebooks, destination):
     for notebook in notebooks:
         for cell in code_cells(notebook):
             for output in cell.outputs:
-                if cell.id == cell_id and VIEW in output.get("data", {}):
-                    state = notebook.metadata.widgets[STATE]["state"]
-                    model = output["data"][VIEW]["model_id"]
+                if cell.id == cell_id and WIDGET_VIEW_MIMETYPE in output.get("data", {}):
+                    state = notebook.metadata.widgets[WIDGET_STATE_MIMETYPE]["state"]
+                    model = output["data"][WIDGET_VIEW_MIMETYPE]["model_id"]
                     picture = Path(destination, f"{cell_id}.png")
                     picture.write_bytes(base64.b64decode(output["data"]["image/png"]))
                     alt = output["metadata"]["image/png"]["alt"].replace("[", r"\[").replace("]", r"\]")
                     return (
                         f'<div class="interactive" data-play>\n\n![{alt}]({picture.name})\n\n'
-                        f"{_script(VIEW, output['data'][VIEW])}\n</div>\n\n"
-                        f"{_script(STATE, {'state': {model: state[model]}})}"
+                        f"{_script(WIDGET_VIEW_MIMETYPE, output['data'][WIDGET_VIEW_MIMETYPE])}\n</div>\n\n"
+                        f"{_script(WIDGET_STATE_MIMETYPE, {'state': {model: state[model]}})}"
                     )
     raise ValueError(f"index.md asks for the figure of the cell {cell_id!r}, and no chapter has such a cell")
 
@@ -163,7 +163,7 @@ def status_page(notebooks):
         data = {_data_text(record): None for record in records(notebook, DATA)}  # each once, in order
         facts = {
             "Result": f"ran to its end; {sum(held)} of {len(held)} claims hold",
-            "Time": _duration(run["seconds"]),
+            "Time": duration(run["seconds"]),
             "Device": escape(run["device"]),
             "Versions": escape(f"Python {run['python']}, torch {run['torch']}"),
             "Date": escape(run["date"]),
@@ -185,7 +185,7 @@ def _markdown(notebook):
 
 
 def _claim_row(chapter, address, claim, run):
-    """Cells of a row: what is shown, as HTML, and what it is sorted by."""
+    """Cells of a row, as HTML."""
     verdict, mark, word = ("holds", "✓", "holds") if claim["holds"] else ("fails", "✗", "does not hold")
     sentence = (
         f'<span class="verdict {verdict}" role="img" aria-label="{word}">{mark}</span> '
@@ -215,8 +215,3 @@ def _table(headings, rows):
 def _data_text(record):
     sizes = ", ".join(f"{record[split]:,} {split}" for split in ("train", "validation", "test"))
     return escape(f"{record['name']} ({sizes} images)" + (f": {record['note']}" if record["note"] else ""))
-
-
-def _duration(seconds):
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -72,8 +72,8 @@ def stage(notebooks, folder=SOURCE):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "chapters").mkdir(parents=True)
     listed = re.findall(r"(?:file|root): *([\w/-]+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    pages = [f"{name}.md" for name in listed if (ROOT / f"{name}.md").exists()]
-    for name in ("_config.yml", "_toc.yml", *pages):
+    texts = [f"{name}.md" for name in listed if (ROOT / f"{name}.md").exists()]
+    for name in ("_config.yml", "_toc.yml", *texts):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "site", folder / "site", ignore=shutil.ignore_patterns("__pycache__"))
     for path, notebook in notebooks.items():
@@ -104,6 +104,11 @@ def build():
     shutil.rmtree(new)
     stamp.write_text(inputs)
     print(f"site: built in {time.perf_counter() - start:.0f} s")
+
+
+def pages(site=SITE):
+    """Paths of all pages of a built site."""
+    return sorted(path for path in site.rglob("*.html") if "_static" not in path.relative_to(site).parts)
 
 
 def jupyter_book(source, output, builder="html"):

@@ -121,14 +121,12 @@ def rerun(path, budget, parameters, progress=False):
                 parameters=parameters,
                 cwd=path.parent,
                 progress_bar=progress,
+                execution_timeout=CELL_SECONDS["full"],
                 kernel_manager_class=LenientKernelManager,
                 extra_arguments=[f"--ipython-dir={scratch}"],
             )
-        except (
-            papermill.PapermillExecutionError,
-            RuntimeError,
-        ) as error:  # the latter: no kernel, or it died
-            failure = error
+        except (papermill.PapermillExecutionError, CellTimeoutError, RuntimeError) as error:
+            failure = error  # the last: no kernel, or it died
         notebook = read(copy) if copy.exists() else source
     inspection = notebook.cells.pop()
     if failure is None:
@@ -154,6 +152,13 @@ def description(notebook, parts, budget, parameters, start):
         "seconds": round(time.perf_counter() - start, 1),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def duration(seconds):
+    """Seconds in words: "2 min 11 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _summary(error):

@@ -16,9 +16,11 @@ import sys
 import threading
 from pathlib import Path
 
-from tools.build import SITE
+from tools.build import SITE, pages
+from tools.notebooks import ROOT
 
-LIGHTHOUSE = Path(__file__).parent.parent / "tests" / "browser" / "node_modules" / ".bin" / "lighthouse"
+NPM_TOOLS = ROOT / "tests" / "browser" / "node_modules"
+LIGHTHOUSE = NPM_TOOLS / ".bin" / "lighthouse"
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 LEAST_SCORE = 95
 MOST_BYTES = 1_000_000  # a chapter's first visit without its figures
@@ -94,15 +96,12 @@ def main():
     handler = functools.partial(CompressingHandler, directory=SITE)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    pages = [
-        str(p.relative_to(SITE)) for p in sorted(SITE.rglob("*.html")) if "_static" not in p.relative_to(SITE).parts
-    ]
     print(
         f"{form_factor:44}{'perf.':>7}{'access.':>8}{'practice':>9}{'SEO':>5}{'kB':>7}{'without figures':>17}",
         flush=True,
     )
     failed = []
-    for page in pages:
+    for page in [str(path.relative_to(SITE)) for path in pages()]:
         scores, total, lean = best_of(f"http://localhost:{server.server_port}/{page}", form_factor)
         low = min(scores.values()) < LEAST_SCORE
         heavy = page.startswith("chapters/") and lean > MOST_BYTES

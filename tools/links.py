@@ -12,7 +12,7 @@ from urllib.parse import urldefrag
 
 from bs4 import BeautifulSoup
 
-from tools.build import SITE
+from tools.build import SITE, pages
 
 AT_ONCE = 4
 SECONDS = 20
@@ -23,16 +23,14 @@ NO_HEAD = {403, 404, 405, 501}  # what hosts answer that know GET alone
 
 def external_links(site):
     """{address without its fragment: names of the pages that link there}"""
-    pages = collections.defaultdict(list)
-    for path in sorted(site.rglob("*.html")):
-        if "_static" in path.relative_to(site).parts:
-            continue
+    found = collections.defaultdict(list)
+    for path in pages(site):
         parsed = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
         links = {urldefrag(link["href"])[0] for link in parsed.find_all("a", href=True)}
         for address in links:
             if address.startswith(("http://", "https://")):
-                pages[address].append(str(path.relative_to(site)))
-    return pages
+                found[address].append(str(path.relative_to(site)))
+    return found
 
 
 def trouble(address):
@@ -52,15 +50,15 @@ def trouble(address):
 def main(site=SITE):
     if not (site / "index.html").exists():
         sys.exit(f"There is no site in {site} yet: run `make book` first.")
-    pages = external_links(site)
+    linked = external_links(site)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = dict(zip(pages, pool.map(trouble, pages), strict=True))
+        answers = dict(zip(linked, pool.map(trouble, linked), strict=True))
     broken = {address: answer for address, answer in answers.items() if answer}
     for address, answer in broken.items():
-        print(f"{address}\n    {answer}; linked from {', '.join(pages[address])}")
+        print(f"{address}\n    {answer}; linked from {', '.join(linked[address])}")
     if broken:
-        sys.exit(f"{len(broken)} of {len(pages)} external links lead nowhere")
-    print(f"All {len(pages)} external links answer")
+        sys.exit(f"{len(broken)} of {len(linked)} external links lead nowhere")
+    print(f"All {len(linked)} external links answer")
 
 
 if __name__ == "__main__":

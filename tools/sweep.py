@@ -35,7 +35,7 @@ from distributed.system import MEMORY_LIMIT
 from distributed.utils import silence_logging_cmgr
 from filelock import FileLock, Timeout
 
-from tools.execute import description, rerun
+from tools.execute import description, duration, rerun
 from tools.notebooks import ROOT, chapter, fingerprint, load, read, records, strip_outputs, version, write
 from tools.parameters import BUDGETS, check, effective, parse
 from utils.downloads import DISK_FULL, REAL, path_of
@@ -278,8 +278,8 @@ def _announce(missing, folder, workers):
         books = [load(file).metadata.get("book", {}) for file in files]
         if books := [book for book in books if book.get("budget") == budget]:
             seconds = statistics.fmean(book["seconds"] for book in books)
-            total = _duration(seconds * math.ceil(len(missing) / workers))
-            estimate = f"about {total} ({_duration(seconds)} a run, measured on {books[-1]['device']})"
+            total = duration(seconds * math.ceil(len(missing) / workers))
+            estimate = f"about {total} ({duration(seconds)} a run, measured on {books[-1]['device']})"
             break
     print(f"{len(missing)} to execute on {workers} worker{'s' * (workers > 1)}: {estimate}", flush=True)
 
@@ -318,7 +318,7 @@ def _execute(client, missing, folder, limit):
         done += 1
         half = min(len(client.nthreads()), len(missing) - done) / 2  # those that run now are half done, on average
         left = (time.monotonic() - start) / (done + half) * (len(missing) - done - half)
-        time_left = f"; about {_duration(left)} left" if done < len(missing) else ""
+        time_left = f"; about {duration(left)} left" if done < len(missing) else ""
         print(f"{done}/{len(missing)} {run.name}: {outcome}{time_left}", flush=True)
 
 
@@ -367,7 +367,7 @@ def work(run, folder, limit):
     if failure:
         return f"FAILED: {notebook.metadata.book['error']} (outputs so far: {failed})"
     claims = [claim["holds"] for claim in records(notebook, CLAIM)]
-    return f"{sum(claims)} of {len(claims)} claims hold, {_duration(notebook.metadata.book['seconds'])}"
+    return f"{sum(claims)} of {len(claims)} claims hold, {duration(notebook.metadata.book['seconds'])}"
 
 
 @contextlib.contextmanager
@@ -383,7 +383,7 @@ def _watch(limit, memory):
         while not over.wait(1):
             children = psutil.Process().children(recursive=True)
             if time.monotonic() > deadline:
-                killed.append(f"It ran longer than its limit of {_duration(limit)}.")
+                killed.append(f"It ran longer than its limit of {duration(limit)}.")
             elif memory and _memory(children) > memory:
                 killed.append(f"It took more than its share of {memory / 2**30:.1f} GiB of memory.")
             if killed:
@@ -408,12 +408,6 @@ def _memory(processes):
             memory = process.memory_full_info()
             total += getattr(memory, "pss", memory.rss)
     return total
-
-
-def _duration(seconds):
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _grid(given, file):

@@ -7,23 +7,20 @@ import base64
 import functools
 import http.server
 import json
-import os
-import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests import mini_site
+from tools.lighthouse import CHROMIUM, NPM_TOOLS
 from utils.widgets.figure import assets
 
-CHROMIUM = os.environ.get("BOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 )
 HERE = Path(__file__).parent
-NPM_TOOLS = HERE / "node_modules"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # Glyphs that MathJax draws beside the MathML for screen readers: many elements, hidden, no text.
 # Axe need not walk through them.

@@ -39,7 +39,8 @@ def test_landing_page_races_unless_motion_is_reduced(mini, visit):
     for motion in ("no-preference", "reduce"):
         page = visit(f"{mini[1]}/index.html", reduced_motion=motion)
         page.locator(".interactive.mounted").wait_for()
-        steps[motion] = {
-            page.locator(".bookfig svg").first.inner_html() for _ in range(4) if not page.wait_for_timeout(150)
-        }
+        picture, steps[motion] = page.locator(".bookfig svg").first, set()
+        for _ in range(4):
+            steps[motion].add(picture.inner_html())
+            page.wait_for_timeout(150)
     assert len(steps["no-preference"]) > 1 and len(steps["reduce"]) == 1

@@ -4,13 +4,11 @@ import subprocess
 
 import pytest
 
-from tests.browser.conftest import NPM_TOOLS, needs_npm_tools, violations
-from tests.mini_site import ROOT
+from tests.browser.conftest import needs_npm_tools, violations
+from tools.build import SITE, pages
+from tools.lighthouse import NPM_TOOLS
 
-SITE = ROOT / "_build" / "html"
-PAGES = sorted(
-    str(path.relative_to(SITE)) for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts
-) or ["index.html"]
+PAGES = [str(path.relative_to(SITE)) for path in pages()] or ["index.html"]
 PHONE = 360
 # A figure below the fold loads late: here it is asked to come at once.
 LOADED = """image => {
