@@ -38,8 +38,8 @@ INTERACTIVE = {
 SOURCES = """\
 ## Sources
 
-* Y. Zorn: [A later one](https://example.org/z), 2001.
-* A.-B. Abel, C. Cantor: [An earlier one](https://example.org/a), 1999.
+* A. Zorn: [A later one](https://example.org/z), 2001.
+* Y.-B. Abel, C. Cantor: [An earlier one](https://example.org/a), 1999.
 """
 INDEX = "# Mini book\n\n<!-- screen -->\n\n<!-- FIGURE race -->\n\n<!-- /screen -->\n\n<!-- PATH -->\n"
 GENERATED = ("claims", "status", "bibliography")
