@@ -33,7 +33,7 @@ Each chapter's numbers, figures and claims on this site come from one run of its
 """
 BIBLIOGRAPHY_INTRO = """# Bibliography
 
-What the chapters lean on, from their own lists of sources, with the chapters that name it.
+What the chapters lean on, from their own lists of sources, with the chapters that name them.
 """
 
 
