@@ -10,12 +10,13 @@
 PYTHON ?= python3
 BUDGET ?= laptop
 FORM ?= desktop
+SEEDS ?= 20
 COLAB_PYTHON ?= 3.13
 VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf serve lab run sweep data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
+.PHONY: help book pdf serve lab run sweep seeds data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -37,6 +38,9 @@ run: $(VENV)/installed  ## rerun one chapter with papermill: make run CHAPTER=01
 
 sweep: $(VENV)/installed  ## rerun one chapter over a grid: make sweep CHAPTER=05 BUDGET=smoke SWEEP='--grid steps=50,100'
 	@$(RUN) -m tools.sweep $(CHAPTER) --budget $(BUDGET) $(SWEEP)
+
+seeds: $(VENV)/installed  ## for maintainers: rerun every chapter with SEEDS=20 other seeds, store the claims' counts
+	@$(RUN) -m tools.seeds $(SEEDS) $(CHAPTER)
 
 data: $(VENV)/installed  ## download CIFAR-10, MNIST and Fashion-MNIST into data/cache
 	@$(RUN) -m utils.data

@@ -15,8 +15,9 @@ from pathlib import Path
 import yaml
 from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE
 
+from tools import seeds
 from tools.execute import duration
-from tools.notebooks import code_cells, read, records
+from tools.notebooks import code_cells, named_claims, read, records, version
 from utils.records import CLAIM, DATA, describe
 
 NEEDS = Path(__file__).with_name("needs.yml")
@@ -25,7 +26,8 @@ CLAIMS_INTRO = """# Every claim of the book
 
 What a chapter claims, its own code checks each time it runs; a claim that fails stops this site from being built. Here
 is each of them with what the run measured: the mean over the seeds, ± the standard deviation, and in brackets the
-smallest and the largest value. A claim links to the cell that checked it.
+smallest and the largest value. A claim links to the cell that checked it. *Reruns*: in how many reruns of the whole
+chapter it held, each with other seeds for all that is drawn, pictures, weights and batches ([how](reruns.md)).
 """
 STATUS_INTRO = """# The runs behind this site
 
@@ -122,16 +124,23 @@ def _script(kind, content):
 
 def claims_page(notebooks):
     """Markdown: the claims of all chapters in one table. notebooks: {chapter's name: executed notebook}."""
-    rows = [
-        _claim_row(number, f"chapters/{name}.html#cell-{cell.id}", output["data"][CLAIM], notebook.metadata.get("book"))
-        for number, (name, notebook) in enumerate(notebooks.items(), start=1)
-        for cell in code_cells(notebook)
-        for output in cell.outputs
-        if CLAIM in output.get("data", {})
-    ]
+    rows = []
+    for number, (name, notebook) in enumerate(notebooks.items(), start=1):
+        run, reruns = notebook.metadata.get("book"), _reruns(name, notebook)
+        for claim, cell, record in named_claims(notebook):
+            address = f"chapters/{name}.html#cell-{cell.id}"
+            rows.append(_claim_row(number, address, record, run, reruns.get(claim, "")))
     chapters = "; ".join(f"{number}: {title(notebook)}" for number, notebook in enumerate(notebooks.values(), start=1))
-    headings = ("Chapter", "Claim", "Measured", "Seeds", "Data", "Run")
+    headings = ("Chapter", "Claim", "Measured", "Seeds", "Reruns", "Data", "Run")
     return f"{CLAIMS_INTRO}\nChapters: {chapters}.\n\n{_table(headings, rows)}"
+
+
+def _reruns(name, notebook):
+    """{claim: "4 of 5"}: in how many stored reruns of the chapter it held."""
+    counts, code = seeds.held(name)
+    run = notebook.metadata.get("book")
+    earlier = " of earlier code" if code and run and version(run["fingerprint"]) != code else ""
+    return {claim: f"{k} of {n}{earlier}" for claim, (k, n) in counts.items()}
 
 
 def bibliography_page(notebooks):
@@ -184,7 +193,7 @@ def _markdown(notebook):
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
-def _claim_row(chapter, address, claim, run):
+def _claim_row(chapter, address, claim, run, reruns):
     """Cells of a row, as HTML."""
     verdict, mark, word = ("holds", "✓", "holds") if claim["holds"] else ("fails", "✗", "does not hold")
     sentence = (
@@ -194,7 +203,7 @@ def _claim_row(chapter, address, claim, run):
     measured = "<br>".join(f"{escape(name.replace('_', ' '))} {_number(m)}" for name, m in claim["measured"].items())
     conditions = [claim["device"], f"torch {claim['torch'].split('+')[0]}", run and run["date"]]
     where = "<br>".join(escape(condition) for condition in conditions if condition)
-    return [str(chapter), sentence, measured, str(claim["seeds"] or ""), escape(claim["data"] or ""), where]
+    return [str(chapter), sentence, measured, str(claim["seeds"] or ""), reruns, escape(claim["data"] or ""), where]
 
 
 def _number(measurement):

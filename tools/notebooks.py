@@ -15,6 +15,8 @@ from pathlib import Path
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
+from utils.records import CLAIM
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("utils", "exercises")  # the book's own code; all else is the lock file's matter
 
@@ -88,6 +90,14 @@ def records(notebook, mime):
     """Records of this MIME type in the notebook's outputs, in order."""
     outputs = (output for cell in code_cells(notebook) for output in cell.outputs)
     return [output["data"][mime] for output in outputs if mime in output.get("data", {})]
+
+
+def named_claims(notebook):
+    """Each claim as (name, cell, record); the name is its cell's id, with a number from the cell's second claim on."""
+    for cell in code_cells(notebook):
+        found = [output["data"][CLAIM] for output in cell.outputs if CLAIM in output.get("data", {})]
+        for number, record in enumerate(found, 1):
+            yield cell.id if number == 1 else f"{cell.id}-{number}", cell, record
 
 
 def strip_outputs(notebook):

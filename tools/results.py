@@ -18,8 +18,8 @@ import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.execute import LenientKernelManager
-from tools.notebooks import ROOT, code_cells, load, records, version, write
-from utils.records import CLAIM, DATA
+from tools.notebooks import ROOT, load, named_claims, records, version, write
+from utils.records import DATA
 
 PARQUET, PAGE_NAME = "runs.parquet", "report.html"
 CELLS = [
@@ -95,7 +95,8 @@ def read(files, folder):
 
 def _row(notebook, name):
     """A run as {column: value}, and its claims' sentences {claim: sentence}."""
-    book, claims, row = notebook.metadata.book, list(_claims(notebook)), {}
+    book, row = notebook.metadata.book, {}
+    claims = [(name, record) for name, _, record in named_claims(notebook)]
     facts = {fact: book.get(fact) for fact in ("seconds", "date", "device", "python", "torch")}
     for claim, record in claims:
         row[claim] = record["holds"]
@@ -117,14 +118,6 @@ def _row(notebook, name):
         "held": sum(record["holds"] for _, record in claims),
     }
     return first | row, {claim: record["claim"] for claim, record in claims}
-
-
-def _claims(notebook):
-    """Pairs (name, record) of the claims in a notebook; the name is the cell's, with a number from the second on."""
-    for cell in code_cells(notebook):
-        found = [output.data[CLAIM] for output in cell.outputs if CLAIM in output.get("data", {})]
-        for number, record in enumerate(found, 1):
-            yield cell.id if number == 1 else f"{cell.id}-{number}", record
 
 
 def _place(file, folder):
