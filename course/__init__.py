@@ -1,0 +1,1 @@
+"""Course work from the book's chapters: hand out, hand in, grade."""

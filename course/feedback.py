@@ -1,0 +1,93 @@
+"""What comes back: a table for the teacher, a picture of the marks, a page for each student without hidden tests.
+
+Knows: what a student may see. Doesn't know: how marks come about (grade.py).
+"""
+
+import csv
+import os
+import re
+from html import escape
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }}
+h2 {{ font-size: 1.1rem; margin: 1.6rem 0 .2rem }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: .6rem .8rem }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def write(marks, course, output):
+    """Write marks.csv, distribution.svg, feedback/<student>.html into the folder `output`; marks: list of dicts."""
+    (output / "feedback").mkdir(parents=True, exist_ok=True)
+    _store(output / "marks.csv", lambda file: _table(marks, course, file))
+    _store(output / "distribution.svg", lambda file: _distribution(marks, course, file))
+    used = {}
+    for one in marks:
+        name = re.sub(r"[^\w.-]+", "_", one["student"]).strip(".") or "unnamed"
+        used[name] = used.get(name, 0) + 1
+        name += f"-{used[name]}" if used[name] > 1 else ""
+        page = feedback(one)
+        _store(output / "feedback" / f"{name}.html", lambda file, page=page: file.write_text(page, encoding="utf-8"))
+
+
+def feedback(marks):
+    """The student's page, as HTML. Of the hidden tests it says how many agreed, never what they are."""
+    title = f"{marks['chapter']}: {marks['total']:g} of {sum(e['of'] for e in marks['exercises'].values())} points"
+    parts = [f"<p>{escape(marks['student'])}, {escape(marks['file'])}</p>"]
+    if marks["remark"]:
+        parts.append(f"<p><strong>{escape(marks['remark'])}</strong></p>")
+    for name, entry in marks["exercises"].items():
+        _, *further = entry["passed"].values()
+        parts += [
+            f"<h2>{escape(name)}: {entry['points']:g} of {entry['of']} points</h2>",
+            f"<pre>{escape(entry['text'])}</pre>",
+            f"<p>Hidden tests: {sum(further)} of {len(further)}</p>",
+        ]
+    return PAGE.format(title=escape(title), body="\n".join(parts))
+
+
+def _table(marks, course, file):
+    with open(file, "w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["ID", "file", "total", *course.exercises, "remark"])
+        for one in marks:
+            points = [one["exercises"][name]["points"] for name in course.exercises]
+            row = [one["student"], one["file"], one["total"], *points, one["remark"] or ""]
+            table.writerow([_inert(cell) for cell in row])
+
+
+def _inert(cell):
+    """A spreadsheet takes what begins like this for a formula; a file's name is the student's to choose."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t")) else cell
+
+
+def _distribution(marks, course, file):
+    from matplotlib.figure import Figure  # slow to import
+
+    figure = Figure(figsize=(6, 3), layout="tight")
+    axis = figure.subplots()
+    axis.hist([one["total"] for one in marks], bins=range(0, 105, 5), color="#0072b2")
+    axis.set(xlabel=f"points in {course.name}", ylabel="submissions", xlim=(0, 100))
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    figure.savefig(file, format="svg")
+
+
+def _store(file, save):
+    """Calls save(path) and gives what it wrote the name of `file`: whole or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    save(partial)
+    os.replace(partial, file)

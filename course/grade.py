@@ -1,0 +1,177 @@
+"""Grades what was handed in: runs each answer in a sandbox, compares it with the solution outside, writes the marks.
+
+Knows: what an exercise's points are given for, and how a batch goes on after it was killed. Doesn't know: how a file
+is read (submissions.py), what a sandbox keeps out (sandbox.py), how feedback looks (feedback.py).
+
+    python -m course.grade 02 submissions.zip -o marks/
+"""
+
+import argparse
+import ast
+import base64
+import hashlib
+import json
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from distributed import Client, LocalCluster, as_completed
+from safetensors.torch import load as load_tensors
+
+from course import chapter as chapters
+from course import feedback, hidden, sandbox, submissions, variants
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 30  # of one answer with its check, or with its hidden tests
+NOT_WRITTEN = "not written: the cell is as it was handed out"
+ENDED = "ended the sandbox that it ran in"
+DISAGREES = "The check passed where your code ran, but what your code returns there is not what the solution returns: no points."
+
+
+def grade(submission, course, tests, protected=True, seconds=SECONDS):
+    """The marks of a Submission, as a dict that JSON can carry.
+
+    course: Chapter; tests: (source, names) of its hidden tests, from hidden.load.
+    """
+    seed = variants.first_seed(submission.student, course.name)
+    marks = {"student": submission.student, "file": submission.file, "chapter": course.name, "first_seed": seed}
+    written = {n: s for n, s in submission.answers.items() if s.strip() != course.exercises[n].stub.strip()}
+    jobs = [_job(course.exercises[name], source, submission.own, course, seed) for name, source in written.items()]
+    shared = ["utils"]
+    checks = ["exercises/__init__.py", f"exercises/{course.module}.py"]
+    checked = _run_all([job | {"kind": "check"} for job in jobs], [*shared, *checks], seconds, protected)
+    more = {"kind": "tests", "tests": tests[0], "hidden": Path(hidden.__file__).read_text(encoding="utf-8")}
+    tested = _run_all([job | more for job in jobs], shared, seconds, protected)
+    marks["exercises"] = {}
+    for name, exercise in course.exercises.items():
+        if name in written:
+            passed = _passed(tested[name], name, course, tests, seed)
+            entry = _judge(exercise, checked[name], passed)
+        else:
+            text = NOT_WRITTEN if name in submission.answers else f"no cell has the line `# EXERCISE: {name}`"
+            entry = {"points": 0, "text": text, "passed": {test: False for test in tests[1][name]}}
+        marks["exercises"][name] = entry | {"of": exercise.points}
+    marks["total"] = round(sum(entry["points"] for entry in marks["exercises"].values()), 2)
+    marks["remark"] = submission.problem and f"{submission.file} {submission.problem}"
+    return marks
+
+
+def _job(exercise, source, own, course, seed):
+    answer = ast.unparse(ast.parse(exercise.check).body[-1].value.args[1])  # check("name", answer)
+    names = {"id": exercise.name, "exercise": exercise.name, "name": answer}
+    return names | {"imports": course.imports, "own": own, "answer": source, "check": exercise.check, "seed": seed}
+
+
+def _run_all(jobs, files, seconds, protected):
+    """{exercise: result}; an answer that ends the sandbox loses its own result, and the others run in a new one."""
+    results, waiting = {}, list(jobs)
+    while waiting:
+        results |= sandbox.run(waiting, files, seconds, protected)
+        waiting = [job for job in waiting if job["id"] not in results]
+        if waiting:
+            results[waiting.pop(0)["id"]] = {"raised": ENDED}
+    return results
+
+
+def _passed(result, name, course, tests, seed):
+    """{hidden test: whether what the answer gave is what the solution gives}."""
+    expected, given = _expected(course.name, name, tests[0], seed), result.get("results")
+    given = given if isinstance(given, dict) else {}
+    return {test: hidden.agree(_unpack(given.get(test)), expected[test]) for test in tests[1][name]}
+
+
+def _unpack(result):
+    """What worker.pack made, as it comes back from a process that nobody trusts; {} if it isn't that."""
+    try:
+        texts = {str(path): str(text) for path, text in result["texts"].items()}
+        return load_tensors(base64.b64decode(result["tensors"])) | texts
+    except Exception:  # forged in whatever way, it is no result
+        return {}
+
+
+@lru_cache(maxsize=1000)
+def _expected(chapter, exercise, source, seed):
+    """{hidden test: flat result} of the chapter's own solution."""
+    course = chapters.load(chapter)
+    namespace, own = {"__name__": "__main__"}, course.exercises[exercise]
+    exec(compile(f"{course.imports}\n{own.solution}", f"solution of {exercise}", "exec"), namespace)
+    answer = eval(_job(own, "", "", course, seed)["name"], namespace)
+    found = hidden.functions(source)[exercise]
+    return {function.__name__: hidden.flatten(hidden.run(function, answer, seed)) for function in found}
+
+
+def _judge(exercise, checked, passed):
+    right = checked.get("checked") is True
+    text = str(checked.get("text") or checked.get("raised") or "").strip()
+    if right and not next(iter(passed.values())):
+        text = DISAGREES
+    return {"points": hidden.points(exercise, right, passed), "text": text, "passed": passed}
+
+
+def grade_all(course, found, tests, output, workers, protected=True, seconds=SECONDS):
+    """Grades the Submissions that have no marks in the folder yet, and writes tables and feedback; all marks, a list."""
+    places = {_place(submission, course, tests, output): submission for submission in found}
+    missing = {place: submission for place, submission in places.items() if not place.exists()}
+    print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
+    if missing:
+        options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+        with LocalCluster(n_workers=min(workers, len(missing)), **options) as cluster, Client(cluster) as client:
+            futures = {
+                client.submit(grade, submission, course, tests, protected, seconds, pure=False): place
+                for place, submission in missing.items()
+            }
+            for number, future in enumerate(as_completed(futures), 1):
+                marks = future.result()
+                _write(futures[future], json.dumps(marks, indent=1))
+                future.release()
+                print(f"{number} of {len(missing)}: {marks['student']}, {marks['total']:g} points", flush=True)
+    marks = [json.loads(place.read_text(encoding="utf-8")) for place in places]
+    feedback.write(marks, course, output)
+    return marks
+
+
+def _place(submission, course, tests, output):
+    """Where a submission's marks lie: a name that depends on all that they depend on."""
+    code = [Path(ROOT, "exercises", f"{course.module}.py"), *sorted(Path(ROOT, "course").glob("*.py"))]
+    parts = [repr(submission), repr(course), tests[0], *(file.read_text(encoding="utf-8") for file in code)]
+    return Path(output, "marks", hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16] + ".json")
+
+
+def _write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m course.grade", description=__doc__.partition("\n")[0])
+    parser.add_argument("chapter", help="its number or name")
+    parser.add_argument("submissions", type=Path, help="a notebook, or a folder or zip file of notebooks")
+    parser.add_argument("-o", dest="output", type=Path, default=ROOT / "_build" / "marks", help="folder of the marks")
+    parser.add_argument("--hidden-tests", type=Path, default=hidden.FOLDER, metavar="FOLDER", help="your own ones")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="submissions graded at a time")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="limit for an answer with its tests")
+    parser.add_argument("--unprotected", action="store_true", help="run students' code without a sandbox")
+    given = parser.parse_args(arguments)
+    try:
+        if given.unprotected:
+            print("WARNING: no sandbox. Students' code can read the tests and your files, and use the network.")
+        else:
+            sandbox.refuse_unprotected()
+        course = chapters.load(given.chapter)
+        tests = hidden.load(given.hidden_tests, course)
+        found = submissions.collect(given.submissions, course)
+        grade_all(course, found, tests, given.output, given.workers, not given.unprotected, given.seconds)
+    except (LookupError, ValueError) as error:
+        sys.exit(f"{error}".strip())
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. What is graded is kept; the same command goes on from here.")
+    print(f"Marks: {given.output / 'marks.csv'}. A page for each student: {given.output / 'feedback'}")
+
+
+if __name__ == "__main__":
+    from course.grade import main  # by its name, so that the workers find it as well
+
+    main()

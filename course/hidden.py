@@ -1,0 +1,105 @@
+"""Hidden tests: what a teacher keeps to see whether an answer does more than the chapter's own check asks.
+
+A file <folder>/<module>.py holds `TESTS = {exercise: [function, ...]}`; it imports torch, math and numpy at most. Each
+function takes (answer, generator) and returns what the answer gave: tensors, numbers, strings, None, and lists, tuples
+and dicts of these. It never judges: the grader runs it with the solution, too, and compares. The first function of an
+exercise is its ordinary case, the others go further.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(__file__).resolve().parent.parent / "hidden_tests"  # the public example
+TOLERANCE = 1e-4  # of the largest expected value: float32 keeps 7 digits, and sums in another order lose two or three
+CHECK_SHARE = 3 / 5  # of an exercise's points, for the chapter's own check and the ordinary case; the rest is hidden
+
+
+def load(folder, chapter):
+    """The source of the chapter's hidden tests and their names: (source, {exercise: [name, ...]}).
+
+    folder: Path or str. Raises ValueError, with what to do, if there is none, or if it doesn't fit the chapter.
+    """
+    file = Path(folder) / f"{chapter.module}.py"
+    if not file.is_file():
+        raise ValueError(
+            f"{file} is missing: the hidden tests of {chapter.name}. Copy {FOLDER / file.name} and change it"
+        )
+    source = file.read_text(encoding="utf-8")
+    tests = functions(source, str(file))
+    if set(tests) != set(chapter.exercises):
+        wrong = sorted(set(tests) ^ set(chapter.exercises))
+        raise ValueError(
+            f"{file}: TESTS must name the exercises of {chapter.name} and no others; see {', '.join(wrong)}"
+        )
+    for name, found in tests.items():
+        if len(found) < 2 or not all(map(callable, found)):
+            raise ValueError(
+                f"{file}: TESTS[{name!r}] must be a list of functions, the ordinary case and one more at least"
+            )
+    return source, {name: [function.__name__ for function in found] for name, found in tests.items()}
+
+
+def functions(source, file="hidden tests"):
+    """{exercise: [function, ...]} of a file's source. Raises ValueError if it can't be run or has no TESTS."""
+    namespace = {"__name__": "hidden_tests"}
+    try:
+        exec(compile(source, file, "exec"), namespace)
+        return dict(namespace["TESTS"])
+    except Exception as error:
+        raise ValueError(f"{file} can't be used ({type(error).__name__}: {error}); it must define TESTS") from None
+
+
+def run(function, answer, seed):
+    """What a hidden test returns for an answer, on the inputs of this seed. The global random state is set as well."""
+    torch.manual_seed(seed)
+    with torch.enable_grad():
+        return function(answer, torch.Generator().manual_seed(seed))
+
+
+def flatten(data, path=""):
+    """Data as {path: tensor or str}: numbers become float64 tensors, None the string "None", lists their items.
+
+    Raises TypeError for anything else.
+    """
+    if isinstance(data, torch.Tensor):
+        return {path: data.detach().cpu().resolve_conj().resolve_neg()}
+    if isinstance(data, bool | int | float):
+        return {path: torch.tensor(float(data), dtype=torch.float64)}
+    if data is None or isinstance(data, str):
+        return {path: str(data)}
+    if isinstance(data, list | tuple):
+        data = dict(enumerate(data))
+    if not isinstance(data, dict):
+        raise TypeError(
+            f"a hidden test returned {type(data).__name__}: give tensors, numbers, strings or lists of these"
+        )
+    flat = {f"{path}#": str(len(data))}
+    for key, value in data.items():
+        flat |= flatten(value, f"{path}/{key}")
+    return flat
+
+
+def agree(actual, expected):
+    """Whether two results of `flatten` are the same: shapes and kinds exactly, values to TOLERANCE."""
+    return actual.keys() == expected.keys() and all(_same(actual[path], value) for path, value in expected.items())
+
+
+def _same(a, e):
+    if isinstance(a, str) or isinstance(e, str):
+        return type(a) is type(e) and a == e
+    if a.shape != e.shape or a.is_floating_point() != e.is_floating_point():
+        return False
+    a, e = a.double(), e.double()
+    finite = e[e.isfinite()]
+    allowed = TOLERANCE * max(finite.abs().max().item() if len(finite) else 0.0, 1e-30)
+    return bool(torch.isclose(a, e, rtol=0, atol=allowed, equal_nan=True).all())
+
+
+def points(exercise, checked, passed):
+    """Points earned: checked: whether the chapter's check passed; passed: {hidden test: bool}, the ordinary first."""
+    ordinary, *further = passed.values()
+    earned = exercise.points * CHECK_SHARE * (checked and ordinary)
+    earned += exercise.points * (1 - CHECK_SHARE) * sum(further) / len(further)
+    return math.floor(100 * earned + 0.5) / 100

@@ -1,0 +1,184 @@
+"""Runs inside the sandbox: executes answers, each in a process of its own, and says what came out as JSON lines.
+
+Knows: how an answer is run with its check or with the hidden tests, and what its process may not do. Doesn't know: what
+is right; nobody believes what it says of itself. What crosses to the grader is text and tensors, never code.
+"""
+
+import base64
+import ctypes
+import io
+import json
+import os
+import platform
+import resource
+import select
+import signal
+import sys
+import time
+import traceback
+
+TEXT = 2_000  # characters of an answer's output that are kept
+BYTES = 8 << 20  # of a result, and of any file
+
+# Numbers of the system calls that an answer's process is refused: to start or look into others, to signal them.
+REFUSED = {
+    "x86_64": (0xC000003E, 56, {"fork": 57, "vfork": 58, "kill": 62, "ptrace": 101, "tkill": 200, "unshare": 272,
+                                "readv": 310, "writev": 311, "pidfd_signal": 424, "pidfd_open": 434}),
+    "aarch64": (0xC00000B7, 220, {"unshare": 97, "ptrace": 117, "kill": 129, "tkill": 130,
+                                  "readv": 270, "writev": 271, "pidfd_signal": 424, "pidfd_open": 434}),
+}  # fmt: skip
+CLONE3, CLONE_THREAD = 435, 0x10000
+
+
+def main():
+    """Reads {"seconds", "gigabytes", "jobs": [...]} from stdin; writes a line for each job that ran."""
+    import numpy  # noqa: F401  imported once, here; each job's process begins as a copy of this one
+    import torch  # noqa: F401
+    from safetensors.torch import save  # noqa: F401
+
+    order = json.load(sys.stdin)
+    for job in order["jobs"]:
+        print(json.dumps(run(job, order["seconds"], order["gigabytes"])), flush=True)
+
+
+def run(job, seconds, gigabytes):
+    """What came of one job, executed in a process of its own that is ended after so many seconds."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(ours)
+        os.setsid()
+        confine(seconds, gigabytes)
+        try:
+            answer = json.dumps(work(job)).encode()
+        except BaseException as error:  # an answer may raise anything, SystemExit too
+            answer = json.dumps({"raised": describe(error)}).encode()
+        with os.fdopen(theirs, "wb") as pipe:
+            pipe.write(answer)
+        os._exit(0)
+    os.close(theirs)
+    content, deadline = b"", time.monotonic() + seconds
+    while len(content) <= BYTES and (left := deadline - time.monotonic()) > 0:
+        if not select.select([ours], [], [], left)[0] or not (part := os.read(ours, 1 << 16)):
+            break
+        content += part
+    late = time.monotonic() >= deadline
+    os.close(ours)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    if late:
+        result = {"raised": f"it ran longer than its limit of {seconds:g} s"}
+    else:
+        try:
+            result = json.loads(content)
+        except ValueError:
+            result = {"raised": "its process ended before the answer was judged (os._exit, or out of memory)"}
+    return {"job": job["id"], "result": result}
+
+
+def confine(seconds, gigabytes):
+    """Limits of the answer's process: memory beyond what is in use, processor, files, no other processes."""
+    with open("/proc/self/statm") as file:
+        in_use = int(file.read().split()[0]) * resource.getpagesize()
+    limits = {
+        resource.RLIMIT_AS: in_use + int(gigabytes * 2**30),
+        resource.RLIMIT_CPU: int(seconds) + 5,
+        resource.RLIMIT_FSIZE: BYTES,
+        resource.RLIMIT_CORE: 0,
+    }
+    for name, limit in limits.items():
+        resource.setrlimit(name, (limit, limit))
+    if platform.machine() in REFUSED and sys.platform == "linux":
+        refuse_system_calls(*REFUSED[platform.machine()])
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):  # what an answer prints goes to the text that is kept, or nowhere
+        os.dup2(nothing, stream)
+
+
+def refuse_system_calls(architecture, clone, refused):
+    """A seccomp filter for this process: EPERM for these calls, threads only from clone, and no clone3."""
+    load, equal, any_bit, give = 0x20, 0x15, 0x45, 0x06  # BPF: LD|W|ABS, JMP|JEQ, JMP|JSET, RET, each with a constant
+    allow, kill, eperm, enosys = 0x7FFF0000, 0x80000000, 0x50001, 0x50000 | 38
+    program = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, kill), (load, 0, 0, 0)]
+    for number, verdict in [*((number, eperm) for number in refused.values()), (CLONE3, enosys)]:
+        program += [(equal, 0, 1, number), (give, 0, 0, verdict)]
+    program += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_bit, 1, 0, CLONE_THREAD), (give, 0, 0, eperm)]
+    program += [(give, 0, 0, allow)]
+
+    class Instruction(ctypes.Structure):
+        _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint32)]
+
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.POINTER(Instruction))]
+
+    instructions = (Instruction * len(program))(*(Instruction(*line) for line in program))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, set_seccomp, filter_mode = 38, 22, 2
+    done = libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(
+        set_seccomp, filter_mode, ctypes.byref(Program(len(program), instructions)), 0, 0
+    )
+    if done:
+        raise OSError(ctypes.get_errno(), "the answer's process can't be confined")
+
+
+class Kept(io.TextIOBase):
+    """A stream that keeps the first characters that are written to it."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text[: TEXT - len(self.text)]
+        return len(text)
+
+
+def work(job):
+    """Executes the answer, then its check or its hidden tests."""
+    sys.stdout = sys.stderr = kept = Kept()
+    namespace = {"__name__": "__main__"}
+    for name, source in (("imports", job["imports"]), ("your own cells", job["own"]), ("your cell", job["answer"])):
+        exec(compile(source, name, "exec"), namespace)
+    if job["kind"] == "check":
+        kept.text = ""
+        try:
+            exec(compile(job["check"], "check", "exec"), namespace)
+        except Exception as error:
+            return {"checked": False, "text": describe(error)}
+        return {"checked": True, "text": kept.text}
+    tests = {"__name__": "hidden", "__file__": "/book/course/hidden.py"}
+    exec(compile(job["hidden"], "hidden", "exec"), tests)  # course/hidden.py: no file of the grader's is in here
+    results = {}
+    for function in tests["functions"](job["tests"])[job["exercise"]]:
+        try:
+            given = tests["run"](function, namespace[job["name"]], job["seed"])
+            results[function.__name__] = pack(tests["flatten"](given))
+        except Exception as error:
+            results[function.__name__] = {"raised": type(error).__name__}
+    return {"results": results}
+
+
+def pack(flat):
+    """{path: tensor or str} as what JSON can carry."""
+    from safetensors.torch import save
+
+    tensors = {path: value.contiguous() for path, value in flat.items() if not isinstance(value, str)}
+    texts = {path: value for path, value in flat.items() if isinstance(value, str)}
+    return {"tensors": base64.b64encode(save(tensors)).decode(), "texts": texts}
+
+
+def describe(error):
+    """An exception in a line: a check's diagnosis as it stands, of another its kind, and the answer's line."""
+    if type(error).__name__ == "CheckFailed":
+        return str(error)[:TEXT]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename in ("your cell", "your own cells")
+    ]
+    line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
+    where = f" in line {line} of the cell" if line else ""
+    return f"{type(error).__name__}{where}: {str(error)[:TEXT]}"
+
+
+if __name__ == "__main__":
+    main()
