@@ -32,12 +32,16 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Chapter:
-    """name: such as "05-adam"; module: of its checks and hidden tests, "adam"; imports: source that exercises need."""
+    """name: such as "05-adam"; module: of its checks and hidden tests, "adam".
+
+    imports, check_imports: source that the answers and that the checks need.
+    """
 
     name: str
     module: str
     exercises: dict
     imports: str
+    check_imports: str
 
 
 def load(name):
@@ -52,12 +56,12 @@ def load(name):
     if not exercises:
         raise LookupError(f"{path.name} has no exercises: no cell with a line `# EXERCISE: <id>`")
     module = re.sub(r"^\d+-", "", path.stem).replace("-", "_")
-    return Chapter(path.stem, module, exercises, _imports(cells, exercises.values()))
+    solutions, checks = zip(*((exercise.solution, exercise.check) for exercise in exercises.values()), strict=True)
+    return Chapter(path.stem, module, exercises, _imports(cells, solutions), _imports(cells, checks))
 
 
-def _imports(cells, exercises):
-    """The notebook's import statements that its exercises use: they rely on these, and on nothing else of it."""
-    sources = [source for exercise in exercises for source in (exercise.solution, exercise.check)]
+def _imports(cells, sources):
+    """The notebook's import statements that these cells use: they rely on these, and on nothing else of it."""
     used = {node.id for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
     transform = TransformerManager().transform_cell
     statements = [s for cell in cells for s in ast.parse(transform(cell.source)).body]

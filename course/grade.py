@@ -8,7 +8,6 @@ is read (submissions.py), what a sandbox keeps out (sandbox.py), how feedback lo
 
 import argparse
 import ast
-import base64
 import hashlib
 import json
 import os
@@ -17,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from distributed import Client, LocalCluster, as_completed
-from safetensors.torch import load as load_tensors
 
 from course import chapter as chapters
 from course import feedback, hidden, sandbox, submissions, variants
@@ -26,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 30  # of one answer with its check, or with its hidden tests
 NOT_WRITTEN = "not written: the cell is as it was handed out"
 ENDED = "ended the sandbox that it ran in"
-DISAGREES = "The check passed where your code ran, but what your code returns there is not what the solution returns: no points."
+DISAGREES = (
+    "The check passed where your code ran, but your code doesn't return what the solution returns: no points for it."
+)
 
 
 def grade(submission, course, tests, protected=True, seconds=SECONDS):
@@ -38,9 +38,9 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
     marks = {"student": submission.student, "file": submission.file, "chapter": course.name, "first_seed": seed}
     written = {n: s for n, s in submission.answers.items() if s.strip() != course.exercises[n].stub.strip()}
     jobs = [_job(course.exercises[name], source, submission.own, course, seed) for name, source in written.items()]
-    shared = ["utils"]
+    shared, check = ["utils"], {"kind": "check", "check_imports": course.check_imports}
     checks = ["exercises/__init__.py", f"exercises/{course.module}.py"]
-    checked = _run_all([job | {"kind": "check"} for job in jobs], [*shared, *checks], seconds, protected)
+    checked = _run_all([job | check for job in jobs], [*shared, *checks], seconds, protected)
     more = {"kind": "tests", "tests": tests[0], "hidden": Path(hidden.__file__).read_text(encoding="utf-8")}
     tested = _run_all([job | more for job in jobs], shared, seconds, protected)
     marks["exercises"] = {}
@@ -50,7 +50,7 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
             entry = _judge(exercise, checked[name], passed)
         else:
             text = NOT_WRITTEN if name in submission.answers else f"no cell has the line `# EXERCISE: {name}`"
-            entry = {"points": 0, "text": text, "passed": {test: False for test in tests[1][name]}}
+            entry = {"points": 0, "text": text, "passed": dict.fromkeys(tests[1][name], False)}
         marks["exercises"][name] = entry | {"of": exercise.points}
     marks["total"] = round(sum(entry["points"] for entry in marks["exercises"].values()), 2)
     marks["remark"] = submission.problem and f"{submission.file} {submission.problem}"
@@ -78,16 +78,7 @@ def _passed(result, name, course, tests, seed):
     """{hidden test: whether what the answer gave is what the solution gives}."""
     expected, given = _expected(course.name, name, tests[0], seed), result.get("results")
     given = given if isinstance(given, dict) else {}
-    return {test: hidden.agree(_unpack(given.get(test)), expected[test]) for test in tests[1][name]}
-
-
-def _unpack(result):
-    """What worker.pack made, as it comes back from a process that nobody trusts; {} if it isn't that."""
-    try:
-        texts = {str(path): str(text) for path, text in result["texts"].items()}
-        return load_tensors(base64.b64decode(result["tensors"])) | texts
-    except Exception:  # forged in whatever way, it is no result
-        return {}
+    return {test: hidden.agree(given.get(test), expected[test]) for test in tests[1][name]}
 
 
 @lru_cache(maxsize=1000)
@@ -110,7 +101,7 @@ def _judge(exercise, checked, passed):
 
 
 def grade_all(course, found, tests, output, workers, protected=True, seconds=SECONDS):
-    """Grades the Submissions that have no marks in the folder yet, and writes tables and feedback; all marks, a list."""
+    """Grades the Submissions that have no marks in the folder yet, writes tables and feedback; all marks, a list."""
     places = {_place(submission, course, tests, output): submission for submission in found}
     missing = {place: submission for place, submission in places.items() if not place.exists()}
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)

@@ -59,22 +59,21 @@ def run(function, answer, seed):
 
 
 def flatten(data, path=""):
-    """Data as {path: tensor or str}: numbers become float64 tensors, None the string "None", lists their items.
+    """Data as {path: leaf}, which JSON can carry: a leaf is a text, or ["float" or "integer", shape, values].
 
-    Raises TypeError for anything else.
+    Raises TypeError for what is no tensor, number, text, None, list, tuple or dict.
     """
-    if isinstance(data, torch.Tensor):
-        return {path: data.detach().cpu().resolve_conj().resolve_neg()}
-    if isinstance(data, bool | int | float):
-        return {path: torch.tensor(float(data), dtype=torch.float64)}
     if data is None or isinstance(data, str):
         return {path: str(data)}
+    if isinstance(data, bool | int | float):
+        return {path: ["float", [], [float(data)]]}
+    if isinstance(data, torch.Tensor) and not data.is_complex():
+        kind, dtype = ("float", torch.float64) if data.is_floating_point() else ("integer", torch.int64)
+        return {path: [kind, list(data.shape), data.detach().cpu().to(dtype).flatten().tolist()]}
     if isinstance(data, list | tuple):
         data = dict(enumerate(data))
     if not isinstance(data, dict):
-        raise TypeError(
-            f"a hidden test returned {type(data).__name__}: give tensors, numbers, strings or lists of these"
-        )
+        raise TypeError(f"a hidden test returned {type(data).__name__}: expected tensors, numbers, strings, lists")
     flat = {f"{path}#": str(len(data))}
     for key, value in data.items():
         flat |= flatten(value, f"{path}/{key}")
@@ -82,18 +81,24 @@ def flatten(data, path=""):
 
 
 def agree(actual, expected):
-    """Whether two results of `flatten` are the same: shapes and kinds exactly, values to TOLERANCE."""
-    return actual.keys() == expected.keys() and all(_same(actual[path], value) for path, value in expected.items())
+    """Whether two results of `flatten` are the same: shapes and kinds exactly, values to TOLERANCE.
 
-
-def _same(a, e):
-    if isinstance(a, str) or isinstance(e, str):
-        return type(a) is type(e) and a == e
-    if a.shape != e.shape or a.is_floating_point() != e.is_floating_point():
+    actual: as a process said that nobody trusts; whatever else it may be, it doesn't agree.
+    """
+    try:
+        return actual.keys() == expected.keys() and all(_same(actual[path], leaf) for path, leaf in expected.items())
+    except Exception:  # forged in whatever way
         return False
-    a, e = a.double(), e.double()
-    finite = e[e.isfinite()]
-    allowed = TOLERANCE * max(finite.abs().max().item() if len(finite) else 0.0, 1e-30)
+
+
+def _same(actual, expected):
+    if isinstance(expected, str):
+        return isinstance(actual, str) and actual == expected
+    if list(actual[:2]) != expected[:2] or len(actual[2]) != len(expected[2]):
+        return False
+    a, e = (torch.tensor(values, dtype=torch.float64) for values in (actual[2], expected[2]))
+    finite = e[e.isfinite()].abs()
+    allowed = TOLERANCE * max(finite.max().item() if len(finite) else 0.0, 1e-30)
     return bool(torch.isclose(a, e, rtol=0, atol=allowed, equal_nan=True).all())
 
 
