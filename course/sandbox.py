@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from course.worker import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 GIGABYTES = 4  # of memory for an answer, beyond Python and torch
 STARTING = 60  # seconds that a sandbox may take to import torch, on a busy machine
@@ -32,7 +34,7 @@ def refuse_unprotected():
 def run(jobs, files, seconds, protected=True):
     """Executes the jobs in a sandbox that sees these files of the book; {job's id: result}, as far as it came.
 
-    jobs: list of dicts for worker.py; files: paths below ROOT; seconds: of each job.
+    jobs: list of dicts for worker.py; files: paths below ROOT; seconds: of processor time, for each job.
     """
     worker = (ROOT / "course" / "worker.py").read_text(encoding="utf-8")
     order = json.dumps({"seconds": seconds, "gigabytes": GIGABYTES, "jobs": jobs})
@@ -45,7 +47,7 @@ def run(jobs, files, seconds, protected=True):
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
     ) as process:
         try:
-            said, _ = process.communicate(order.encode(), timeout=STARTING + seconds * len(jobs))
+            said, _ = process.communicate(order.encode(), timeout=STARTING + PATIENCE * seconds * len(jobs))
         except subprocess.TimeoutExpired:
             process.kill()
             said, _ = process.communicate()

@@ -18,6 +18,8 @@ import traceback
 
 TEXT = 2_000  # characters of an answer's output that are kept
 BYTES = 8 << 20  # of a result, and of any file
+PATIENCE = 4  # how much longer than its processor time an answer may take: a busy machine must not cost points
+ENDED = "its process ended before the answer was judged (os._exit, or out of memory)"
 
 # Numbers of the system calls that an answer's process is refused: to start or look into others, to signal them.
 REFUSED = {
@@ -40,7 +42,7 @@ def main():
 
 
 def run(job, seconds, gigabytes):
-    """What came of one job, executed in a process of its own that is ended after so many seconds."""
+    """What came of one job, in a process of its own that is ended after so many seconds of processor time."""
     ours, theirs = os.pipe()
     child = os.fork()
     if not child:
@@ -55,22 +57,20 @@ def run(job, seconds, gigabytes):
             pipe.write(answer)
         os._exit(0)
     os.close(theirs)
-    content, deadline = b"", time.monotonic() + seconds
+    content, deadline = b"", time.monotonic() + PATIENCE * seconds
     while len(content) <= BYTES and (left := deadline - time.monotonic()) > 0:
         if not select.select([ours], [], [], left)[0] or not (part := os.read(ours, 1 << 16)):
             break
         content += part
-    late = time.monotonic() >= deadline
+    waited = time.monotonic() >= deadline
     os.close(ours)
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    if late:
-        result = {"raised": f"it ran longer than its limit of {seconds:g} s"}
-    else:
-        try:
-            result = json.loads(content)
-        except ValueError:
-            result = {"raised": "its process ended before the answer was judged (os._exit, or out of memory)"}
+    _, _, used = os.wait4(child, 0)
+    try:
+        result = json.loads(content)
+    except ValueError:
+        late = waited or used.ru_utime + used.ru_stime >= seconds
+        result = {"raised": f"it ran longer than its limit of {seconds:g} s" if late else ENDED}
     return {"job": job["id"], "result": result}
 
 
@@ -80,7 +80,7 @@ def confine(seconds, gigabytes):
         in_use = int(file.read().split()[0]) * resource.getpagesize()
     limits = {
         resource.RLIMIT_AS: in_use + int(gigabytes * 2**30),
-        resource.RLIMIT_CPU: int(seconds) + 5,
+        resource.RLIMIT_CPU: int(seconds),
         resource.RLIMIT_FSIZE: BYTES,
         resource.RLIMIT_CORE: 0,
     }

@@ -114,11 +114,12 @@ def tuned(fine_tune, generator, classes):
     before = model.body.weight.detach().clone()
     fine_tune(model, batches, epochs=30, lr=0.03, classes=classes)
     accuracy = torch.cat([model(x).argmax(1) == y for x, y in batches]).double().mean()
-    return model.head.out_features, bool(accuracy > 0.95), bool((model.body.weight != before).all())
+    moved = bool((model.body.weight != before).all())
+    return model.head.out_features, bool(accuracy > 0.95), moved, list(model.parameters())
 
 
 def fine_tuned(fine_tune, generator):
-    """Three classes: the new head's size, what is learned, that the body learns as well."""
+    """Three classes: what is learned, and the weights afterwards. The new head is all that is drawn."""
     return tuned(fine_tune, generator, 3)
 
 

@@ -93,7 +93,8 @@ def heat_alone(grad_cam, generator):
 def net_as_before(grad_cam, generator):
     """The net afterwards: no hook is left, it computes what it did."""
     _, net, images = cam(grad_cam, generator)
-    return len(net.conv._forward_hooks), net(images)
+    grads = [p.grad is None and p.requires_grad for p in net.parameters()]
+    return len(net.conv._forward_hooks), net.training, grads, net(images)
 
 
 def mended(Net, generator, n, height, width, **options):

@@ -57,12 +57,14 @@ def filled(model, generator):
 
 def mended_logits(Net, generator):
     """Logits of given weights, in evaluation mode."""
-    return filled(Net(), generator).eval()(torch.rand(3, 3, 32, 32, generator=generator))
+    model = filled(Net(), generator).eval()
+    logits = model(torch.rand(3, 3, 32, 32, generator=generator))
+    return logits, torch.autograd.grad(logits.square().sum(), list(model.parameters()))
 
 
 def mended_rectangle(Net, generator):
-    """Images of another size, another width of the net."""
-    return filled(Net(channels=8), generator).eval()(torch.rand(2, 3, 24, 40, generator=generator))
+    """One image of another size, another width of the net."""
+    return filled(Net(channels=8), generator).eval()(torch.rand(1, 3, 24, 40, generator=generator))
 
 
 def images_of(generator, n):

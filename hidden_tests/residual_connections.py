@@ -29,8 +29,10 @@ def block_evaluated(Block, generator):
 
 
 def padded(padded_shortcut, generator):
-    """Twice the channels, half the pixels."""
-    return padded_shortcut(torch.randn(2, 3, 6, 8, generator=generator), 6, 2)
+    """Twice the channels, half the pixels; the gradient on its way back."""
+    x = torch.randn(2, 3, 6, 8, generator=generator).requires_grad_()
+    y = padded_shortcut(x, 6, 2)
+    return y, torch.autograd.grad(y.sum(), x)
 
 
 def padded_odd(padded_shortcut, generator):
@@ -68,9 +70,13 @@ def dropped(answer, generator, p, shape, training):
 
 
 def depth_training(stochastic_depth, generator):
-    """On average over many examples x + branch(x), each either with or without; the numbers are rounded."""
-    y = dropped(stochastic_depth, generator, 0.3, (4000, 2), True)
-    return (10 * y.mean(0)).round() / 10, y.shape[0]
+    """Each example has all of its branch or nothing of it; the same generator gives the same. How many, roughly."""
+    x, seed = torch.rand(4000, 2, generator=generator), int(torch.randint(1000, (), generator=generator))
+    y, again = (stochastic_depth(x, lambda x: x + 1, 0.3, True, torch.Generator().manual_seed(seed)) for _ in range(2))
+    share = (y - x) / (x + 1)
+    whole = bool((share[:, 0] - share[:, 1]).abs().max() < 1e-4)
+    kept = round((share > 0.5).double().mean().item(), 1)
+    return share.round(decimals=3).unique(), whole, bool(y.equal(again)), kept, x[0]
 
 
 def depth_evaluated(stochastic_depth, generator):
@@ -98,7 +104,7 @@ def branches(generator, count):
 def scaled(scale_branches, generator, count, growth):
     blocks, x = branches(generator, count), torch.randn(5, 4, generator=generator)
     scale_branches(blocks, growth)
-    return [block.branch(x) for block in blocks]
+    return [block.branch(x) for block in blocks], [p.requires_grad for block in blocks for p in block.parameters()]
 
 
 def branches_scaled(scale_branches, generator):

@@ -9,7 +9,7 @@ def randn(generator, *shape):
 
 
 def probe_of(Probe, generator):
-    backbone = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5))
+    backbone = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 6))
     probe = Probe(backbone, 6, 3)
     with torch.no_grad():
         for parameter in probe.parameters():
@@ -18,9 +18,11 @@ def probe_of(Probe, generator):
 
 
 def probe_logits(Probe, generator):
-    """Logits in training, where the backbone is kept as it is; the running statistics stay."""
+    """Logits in training, where the backbone is kept as it is; what they tell the head to learn."""
     probe, backbone = probe_of(Probe, generator)
-    return probe.train()(torch.randn(7, 4, generator=generator)), backbone[1].running_mean
+    logits = probe.train()(torch.randn(7, 4, generator=generator))
+    logits.square().sum().backward()
+    return logits, [p.grad for p in probe.parameters()], backbone[1].running_mean, list(backbone.parameters())
 
 
 def probe_learns(Probe, generator):
@@ -33,8 +35,8 @@ def probe_learns(Probe, generator):
 def probe_modes(Probe, generator):
     """train() and eval() give the probe back, as they do for every module."""
     probe, backbone = probe_of(Probe, generator)
-    found = [probe.train() is probe, probe.training, backbone[1].training]
-    return [*found, probe.eval() is probe, probe.training, backbone[1].training]
+    found = [probe.train() is probe, probe.training, probe.head.training, backbone[1].training]
+    return [*found, probe.backbone is backbone, probe.eval() is probe, probe.training, backbone[1].training]
 
 
 def rates_of(layerwise_groups, layers, lr, decay):
@@ -133,11 +135,12 @@ def pictures(generator, labels):
 
 
 def transferred(transfer, generator):
-    """Three classes with names of their own."""
+    """Three classes with names of their own; the net afterwards. The new head is all that is drawn."""
     names = torch.tensor([9, 2, 5])
     train, new = (torch.randint(3, (n,), generator=generator) for n in (40, 25))
     net = Pretrained(generator)
-    return transfer(net, pictures(generator, train), names[train], pictures(generator, new), epochs=40, lr=0.3)
+    found = transfer(net, pictures(generator, train), names[train], pictures(generator, new), epochs=40, lr=0.3)
+    return found, list(net.parameters()), net.body[1].running_mean
 
 
 def transferred_single(transfer, generator):

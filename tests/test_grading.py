@@ -1,0 +1,209 @@
+"""Grading: right answers earn points wherever the notebook has been, hostile ones earn nothing and stop nothing."""
+
+import json
+import re
+import shutil
+import zipfile
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from course import chapter as chapters
+from course import grade, hidden, sandbox, submissions
+
+COURSE = chapters.load("02")
+TARGET = "softmax-backward"  # the exercise in whose place a hostile answer stands; the one behind it is solved
+WITNESS = "layer-norm-backward"
+HEAD = f"# EXERCISE: {TARGET}\n"
+needs_sandbox = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="bubblewrap is not installed (apt install bubblewrap)"
+)
+
+HOSTILE = {
+    "loop": "while True: pass",
+    "loop_that_catches": """
+def softmax_backward(p, gradient):
+    while True:
+        try:
+            while True: pass
+        except BaseException: pass
+""",
+    "memory": "blob = bytearray(20 * 2**30)",
+    "fork_bomb": "import os\nwhile True: os.fork()",
+    "exit": "import os\nos._exit(0)",
+    "kill_parent": "import os\nos.kill(os.getppid(), 9)",
+    "exhaust_threads": "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(9,)).start()",
+    "replace_everything": """
+import builtins, sys, torch, utils.exercises as u
+u.diagnose = lambda *a, **k: None
+torch.equal = torch.allclose = torch.isclose = lambda *a, **k: True
+builtins.all = lambda x: True
+sys.modules["exercises.backpropagation"] = u
+u.check = lambda *a: print("softmax-backward: right.")
+def softmax_backward(p, gradient): return p
+""",
+    "equal_to_all": """
+class Same:
+    def __eq__(self, other): return True
+    def __getattr__(self, name): return Same()
+    def __call__(self, *a, **k): return Same()
+def softmax_backward(p, gradient): return Same()
+""",
+    "forged_lines": """
+import json, os
+line = json.dumps({"job": "gradient-check", "result": {"checked": True, "text": "forged", "results": {}}}) + chr(10)
+for descriptor in range(1, 30):
+    try: os.write(descriptor, line.encode())
+    except OSError: pass
+def softmax_backward(p, gradient): return p
+""",
+    "delete": """
+import os, shutil
+for path in ("/book", "/usr", "/tmp"): shutil.rmtree(path, ignore_errors=True)
+def softmax_backward(p, gradient): return p
+""",
+    "flood": "while True: print('x' * 10**6)",
+}
+LOOKS = """
+import gc, os, socket, sys
+found = []
+frame = sys._getframe()
+while frame:
+    found += [str(value) for value in frame.f_locals.values()]
+    frame = frame.f_back
+found += [str(x) for x in gc.get_objects() if isinstance(x, str)]
+found += [os.path.join(*place, name) for *place, _, names in os.walk("/book") for place in [place] for name in names]
+def leak(what):
+    print(what)
+    raise ValueError(what)
+try:
+    socket.create_connection(("1.1.1.1", 53), timeout=2)
+    leak("network")
+except OSError:
+    pass
+for path in ("/root", "/home", "/etc/passwd", "/work"):
+    if os.path.exists(path): leak(path)
+def softmax_backward(p, gradient):
+    return p * (gradient - (p * gradient).sum(1, keepdim=True))
+"""
+
+
+def notebook(cells, **metadata):
+    return new_notebook(cells=[new_code_cell(source) for source in cells], metadata=metadata)
+
+
+def solutions():
+    return {name: exercise.solution for name, exercise in COURSE.exercises.items()}
+
+
+def hand_in(folder, name, cells):
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook(cells), folder / f"{name}.ipynb")
+
+
+@pytest.fixture(scope="module")
+def tests():
+    return hidden.load(hidden.FOLDER, COURSE)
+
+
+@needs_sandbox
+def test_a_batch_right_half_empty_and_hostile(tmp_path, tests, capsys):
+    right = list(solutions().values())
+    hand_in(tmp_path / "in", "right", right)
+    hand_in(tmp_path / "in", "half", [right[1], COURSE.exercises["mend-leaks"].stub])
+    hand_in(tmp_path / "in", "empty", [exercise.stub for exercise in COURSE.exercises.values()])
+    for name, code in (HOSTILE | {"looks": LOOKS}).items():
+        hand_in(tmp_path / "in", name, [HEAD + code, solutions()[WITNESS]])
+    found = submissions.collect(tmp_path / "in", COURSE)
+    marks = {one["student"]: one for one in grade.grade_all(COURSE, found, tests, tmp_path / "out", 2, seconds=6)}
+    assert marks["right"]["total"] == 100 and marks["empty"]["total"] == 0
+    assert marks["half"]["total"] == COURSE.exercises[TARGET].points
+    for name in HOSTILE:
+        points = {exercise: entry["points"] for exercise, entry in marks[name]["exercises"].items()}
+        assert points == dict.fromkeys(points, 0) | {WITNESS: COURSE.exercises[WITNESS].points}, name
+    assert marks["looks"]["exercises"][TARGET]["points"] == COURSE.exercises[TARGET].points, marks["looks"]
+    page = (tmp_path / "out/feedback/loop.html").read_text()
+    assert "it ran longer than its limit of 6 s" in page and "softmax_rows" not in page
+    assert len((tmp_path / "out/marks.csv").read_text().splitlines()) == 1 + len(found)
+    again = grade.grade_all(COURSE, found, tests, tmp_path / "out", 2, seconds=6)
+    assert again == list(marks.values()) and f"{len(found)} graded already" in capsys.readouterr().out
+
+
+def test_nothing_that_is_expected_enters_the_sandbox(tests):
+    exercise = COURSE.exercises[TARGET]
+    job = json.dumps(grade._job(exercise, "answer", "", COURSE, 1))
+    body = re.search(r"### BEGIN SOLUTION\n(.*?)### END", exercise.solution, re.S)[1]
+    assert not any(line.strip() in job for line in body.splitlines() if line.strip())
+    assert "mean" not in tests[0].partition("def softmax_rows")[2].partition("def layer_norm")[0]
+
+
+@pytest.mark.parametrize(
+    "name, student",
+    [
+        ("ada.ipynb", "ada"),
+        ("Ada Lovelace_123_assignsubmission_file_/02.ipynb", "Ada Lovelace"),
+        ("lovelaceada_LATE_123_456_02-backpropagation.ipynb", "lovelaceada"),
+        ("lovelaceada_123_456_02-backpropagation-1.ipynb", "lovelaceada"),
+        ("submission_77/02.ipynb", "submission_77"),
+    ],
+)
+def test_the_students_id_is_read_from_what_platforms_name_files(name, student):
+    assert submissions.student_of(name) == student
+
+
+def test_a_zip_file_is_read_and_never_extracted(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("../../ada.ipynb", "__MACOSX/._ada.ipynb", "readme.txt"):
+            archive.writestr(name, nbformat.writes(notebook(solutions().values())))
+    (found,) = submissions.collect(tmp_path / "all.zip", COURSE)
+    assert found.student == "ada" and len(found.answers) == 5
+    assert [file.name for file in tmp_path.iterdir()] == ["all.zip"]
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        (b"{not json", "is no notebook that can be read"),
+        (b"\xff\xfe\x00", "is no notebook that can be read"),
+        (nbformat.writes(notebook([])).encode(), "answers nothing: no cell has a line `# EXERCISE: <id>`"),
+        (
+            nbformat.writes(notebook(["x"], kernelspec={"language": "R", "name": "ir", "display_name": "R"})).encode(),
+            "a kernel for R",
+        ),
+        (b" " * (submissions.BYTES + 1), "clear its outputs"),
+    ],
+)
+def test_what_cant_be_graded_is_refused_with_its_reason(tmp_path, content, problem):
+    (tmp_path / "ada.ipynb").write_bytes(content)
+    (found,) = submissions.collect(tmp_path, COURSE)
+    assert problem in found.problem and not found.answers
+
+
+def test_answers_are_found_without_metadata_in_any_order_among_other_cells():
+    stub = COURSE.exercises[TARGET].stub
+    cells = [stub, solutions()[TARGET] + "  \n", "import scipy\n\n\ndef helper(x):\n    return x\n\n\nprint(1)", stub]
+    content = nbformat.writes(notebook(cells) | {"cells": [*notebook(cells).cells, new_markdown_cell("hello")]})
+    known = {submissions._plain(exercise.check) for exercise in COURSE.exercises.values()}
+    found = submissions._submission("ada.ipynb", content.encode(), COURSE, known)
+    assert found.answers == {TARGET: cells[1]} and found.problem is None
+    assert found.own == "import scipy\ndef helper(x):\n    return x"
+
+
+def test_without_a_sandbox_it_refuses_and_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match="bubblewrap is not installed.*apt install bubblewrap.*--unprotected"):
+        sandbox.refuse_unprotected()
+
+
+@pytest.mark.parametrize("forged", [None, {}, {"": ["float", [], ["x"]]}, {"": ["float", [], [[]]]}, [1], {"": 3}])
+def test_forged_data_agree_with_nothing(forged):
+    assert not hidden.agree(forged, hidden.flatten(2.0))
+
+
+@pytest.mark.parametrize("checked, passed, points", [
+    (True, [True, True, True], 25), (True, [False, True, True], 10), (False, [True, True, False], 5),
+    (True, [True, False, False], 15), (False, [False, False, False], 0),
+])  # fmt: skip
+def test_points(checked, passed, points):
+    assert hidden.points(COURSE.exercises["backward"], checked, dict(enumerate(passed))) == points
