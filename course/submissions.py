@@ -69,7 +69,7 @@ def _files(path):
 
 def _wanted(name):
     parts = PurePosixPath(name).parts
-    return name.endswith(".ipynb") and not any(part.startswith((".", "__MACOSX")) for part in parts)
+    return name.endswith(".ipynb") and not any(part.startswith((".", "__MACOSX")) for part in parts if part != "..")
 
 
 def student_of(name):

@@ -82,8 +82,9 @@ try:
     leak("network")
 except OSError:
     pass
-for path in ("/root", "/home", "/etc/passwd", "/work"):
+for path in PATHS:
     if os.path.exists(path): leak(path)
+if any("BEGIN" + " SOLUTION" in text for text in found): leak("a solution")
 def softmax_backward(p, gradient):
     return p * (gradient - (p * gradient).sum(1, keepdim=True))
 """
@@ -113,7 +114,8 @@ def test_a_batch_right_half_empty_and_hostile(tmp_path, tests, capsys):
     hand_in(tmp_path / "in", "right", right)
     hand_in(tmp_path / "in", "half", [right[1], COURSE.exercises["mend-leaks"].stub])
     hand_in(tmp_path / "in", "empty", [exercise.stub for exercise in COURSE.exercises.values()])
-    for name, code in (HOSTILE | {"looks": LOOKS}).items():
+    paths = ["/etc/passwd", *(str(sandbox.ROOT / name) for name in ("chapters", "hidden_tests", "course", "exercises"))]
+    for name, code in (HOSTILE | {"looks": LOOKS.replace("PATHS", repr(paths))}).items():
         hand_in(tmp_path / "in", name, [HEAD + code, solutions()[WITNESS]])
     found = submissions.collect(tmp_path / "in", COURSE)
     marks = {one["student"]: one for one in grade.grade_all(COURSE, found, tests, tmp_path / "out", 2, seconds=6)}
@@ -183,7 +185,9 @@ def test_what_cant_be_graded_is_refused_with_its_reason(tmp_path, content, probl
 def test_answers_are_found_without_metadata_in_any_order_among_other_cells():
     stub = COURSE.exercises[TARGET].stub
     cells = [stub, solutions()[TARGET] + "  \n", "import scipy\n\n\ndef helper(x):\n    return x\n\n\nprint(1)", stub]
-    content = nbformat.writes(notebook(cells) | {"cells": [*notebook(cells).cells, new_markdown_cell("hello")]})
+    whole = notebook(cells)
+    whole.cells.append(new_markdown_cell("hello"))
+    content = nbformat.writes(whole)
     known = {submissions._plain(exercise.check) for exercise in COURSE.exercises.values()}
     found = submissions._submission("ada.ipynb", content.encode(), COURSE, known)
     assert found.answers == {TARGET: cells[1]} and found.problem is None
