@@ -16,7 +16,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf serve lab run sweep seeds grade data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
+.PHONY: help book pdf serve lab run sweep seeds handout grade data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ sweep: $(VENV)/installed  ## rerun one chapter over a grid: make sweep CHAPTER=0
 
 seeds: $(VENV)/installed  ## for maintainers: rerun every chapter with SEEDS=20 other seeds, store the claims' counts
 	@$(RUN) -m tools.seeds $(SEEDS) $(CHAPTER)
+
+handout: $(VENV)/installed  ## make the students' copy of a chapter: make handout CHAPTER=02
+	@$(RUN) -m course.handout $(CHAPTER)
 
 grade: $(VENV)/installed  ## grade course work: make grade CHAPTER=02 FROM=submissions.zip
 	@$(RUN) -m course.grade $(CHAPTER) $(FROM)

@@ -1,7 +1,6 @@
 """Hand-outs: a chapter as its students get it, with stubs in place of the solutions.
 
-Knows: what a student's copy keeps and what it must not hold. Doesn't know: how a chapter is written (tools/notebooks.py),
-nor what answers are worth (grade.py).
+Knows: what a student's copy keeps and what it must not hold. Doesn't know: what answers are worth (grade.py).
 
     python -m course.handout 02 -o handout/
     python -m course.handout 02 -o handout/ --student ada --student grace
@@ -35,10 +34,6 @@ def hand_out(name, student=None):
     notebook = strip_outputs(read(path))
     for cell in code_cells(notebook):
         cell.source = SOLUTION.sub(STUB, cell.source)
-        if MARK.search(cell.source):
-            cell.source = MARK.sub(
-                r"\g<0>\n# Your answer: this cell, and what it needs; then run the next one.", cell.source
-            )
     for cell in notebook.cells:
         if "tags" in cell.metadata:
             cell.metadata.tags = [tag for tag in tags(cell) if tag in KEPT]
@@ -65,19 +60,19 @@ def _table(notebook, course):
 def refuse_leaks(notebook, course):
     """Raises ValueError if the copy holds a solution of the chapter, a marker, or one of the example's hidden tests."""
     text = _squeezed("\n".join(cell.source for cell in notebook.cells) + str(notebook.metadata))
+    others = (cell.source for cell in read(chapter(course.name)).cells if not MARK.search(cell.source))
+    taught = _squeezed("\n".join(others))  # the chapter itself may show what an exercise asks to write again
     for exercise in course.exercises.values():
         for body in SOLUTION.finditer(exercise.solution):
             inside = body[0].split("\n", 1)[1].rsplit("\n", 1)[0]
-            if _squeezed(inside) in text:
+            if _squeezed(inside) in text and _squeezed(inside) not in taught:
                 raise ValueError(f"the copy of {course.name} would hold the solution of {exercise.name}: take it out")
     if found := re.search(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)", "\n".join(c.source for c in notebook.cells)):
         raise ValueError(f"the copy of {course.name} would hold {found[0]!r}: a marker without its partner")
     source, _ = hidden.load(hidden.FOLDER, course)
     for node in ast.parse(source).body:
-        if (
-            isinstance(node, ast.FunctionDef)
-            and _squeezed("\n".join(map(ast.unparse, node.body[1:] or node.body))) in text
-        ):
+        body = "\n".join(map(ast.unparse, node.body[1:] or node.body)) if isinstance(node, ast.FunctionDef) else ""
+        if body and _squeezed(body) in text:
             raise ValueError(f"the copy of {course.name} would hold the hidden test {node.name}: take it out")
 
 
@@ -88,9 +83,7 @@ def _squeezed(code):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m course.handout", description=__doc__.partition("\n")[0])
     parser.add_argument("chapters", nargs="+", help="numbers or names")
-    parser.add_argument(
-        "-o", dest="output", type=Path, default=ROOT / "_build" / "handout", help="folder of the copies"
-    )
+    parser.add_argument("-o", dest="output", type=Path, default=ROOT / "_build" / "handout", help="their folder")
     parser.add_argument("--student", action="append", default=[], metavar="ID", help="a variant of its own; repeatable")
     given = parser.parse_args(arguments)
     try:
