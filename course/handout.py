@@ -7,7 +7,6 @@ Knows: what a student's copy keeps and what it must not hold. Doesn't know: what
 """
 
 import argparse
-import ast
 import re
 import sys
 from pathlib import Path
@@ -16,11 +15,12 @@ import nbformat
 from papermill.translators import PythonTranslator
 
 from course import chapter as chapters
-from course import hidden, variants
-from course.chapter import MARK, SOLUTION, STUB
+from course import hidden, submissions, variants
+from course.chapter import SOLUTION, STUB
 from tools.notebooks import ROOT, chapter, code_cells, read, strip_outputs, tagged, tags, write
 
 KEPT = {"setup", "parameters"}  # tags that say more than how the site shows a cell
+ID = re.compile(r"\w[\w.@ -]*")  # the grader finds it in the file's name
 PRICE = re.compile(r"^Difficulty (\S+) · importance \S+ · (\d+ minutes) · (\d+) points · `([\w-]+)`", re.MULTILINE)
 
 
@@ -58,22 +58,63 @@ def _table(notebook, course):
 
 
 def refuse_leaks(notebook, course):
-    """Raises ValueError if the copy holds a solution of the chapter, a marker, or one of the example's hidden tests."""
-    text = _squeezed("\n".join(cell.source for cell in notebook.cells) + str(notebook.metadata))
-    others = (cell.source for cell in read(chapter(course.name)).cells if not MARK.search(cell.source))
-    taught = _squeezed("\n".join(others))  # the chapter itself may show what an exercise asks to write again
-    for exercise in course.exercises.values():
-        for body in SOLUTION.finditer(exercise.solution):
-            inside = body[0].split("\n", 1)[1].rsplit("\n", 1)[0]
-            if _squeezed(inside) in text and _squeezed(inside) not in taught:
-                raise ValueError(f"the copy of {course.name} would hold the solution of {exercise.name}: take it out")
-    if found := re.search(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS)", "\n".join(c.source for c in notebook.cells)):
+    """Raises ValueError if the copy holds a line of a solution, a marker, or a line of the example's hidden tests.
+
+    Every text in it is searched: cells, outputs, metadata. Not found: what was rewritten with other names, and a line
+    that the chapter itself has as well.
+    """
+    text = _squeezed("\n".join(_texts(notebook)))
+    if found := re.search("###(BEGIN|END)(SOLUTION|HIDDENTESTS)", text):
         raise ValueError(f"the copy of {course.name} would hold {found[0]!r}: a marker without its partner")
+    solutions = {}
+    for name, exercise in course.exercises.items():
+        if exercise.stub == exercise.solution:
+            raise ValueError(
+                f"the copy of {course.name} would hold the solution of {name}: no ### BEGIN SOLUTION and ### END"
+                " SOLUTION stand around it"
+            )
+        bodies = (body[0] for body in SOLUTION.finditer(exercise.solution))
+        solutions[name] = [line for body in bodies for line in _lines(body, 12)]
+    public = _public(course, solutions.values())
+    for name, lines in solutions.items():
+        for line in lines:
+            if line in text and line not in public:
+                raise ValueError(f"the copy of {course.name} would hold the solution of {name}, {line!r}: take it out")
     source, _ = hidden.load(hidden.FOLDER, course)
-    for node in ast.parse(source).body:
-        body = "\n".join(map(ast.unparse, node.body[1:] or node.body)) if isinstance(node, ast.FunctionDef) else ""
-        if body and _squeezed(body) in text:
-            raise ValueError(f"the copy of {course.name} would hold the hidden test {node.name}: take it out")
+    for line in _lines(source, 30):  # shorter ones, such as `with torch.no_grad():`, stand in every program
+        if line in text:
+            raise ValueError(f"the copy of {course.name} would hold a hidden test, {line!r}: take it out")
+
+
+def _public(course, solutions):
+    """The chapter's text and programs without its solutions: hints quote a line, programs share some.
+
+    A cell that repeats a whole solution doesn't count, unless it is a program among the exercises: there it was put on
+    purpose, such as a broken version that has a line too much.
+    """
+    sources, exercises = [], False
+    for cell in read(chapter(course.name)).cells:
+        exercises = exercises or PRICE.search(cell.source) is not None
+        source = _squeezed(SOLUTION.sub("", cell.source))
+        repeats = any(lines and all(line in source for line in lines) for lines in solutions)
+        if not repeats or (exercises and cell.cell_type == "code"):
+            sources.append(source)
+    return "\n".join(sources)
+
+
+def _texts(data):
+    """Every string in a notebook."""
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            yield from _texts(value)
+
+
+def _lines(code, least):
+    """Its lines without comments and white space, those of `least` characters or more."""
+    lines = (_squeezed(re.sub(r"(^|\s)#.*", "", line)) for line in code.splitlines())
+    return [line for line in lines if len(line) >= least]
 
 
 def _squeezed(code):
@@ -89,9 +130,12 @@ def main(arguments=None):
     try:
         for name in given.chapters:
             for student in given.student or [None]:
-                if student and not re.fullmatch(r"[\w.@ -]+", student):
-                    raise ValueError(f"student {student!r}: an ID is letters, digits and . @ _ - alone")
-                copy = given.output / (student or "") / chapter(name).name
+                if student and (submissions.student_of(f"{student}.ipynb") != student or not ID.fullmatch(student)):
+                    raise ValueError(
+                        f"student {student!r}: an ID is letters, digits and . @ _ -, a letter or digit first"
+                    )
+                path = chapter(name)
+                copy = given.output / path.stem / f"{student}.ipynb" if student else given.output / path.name
                 write(hand_out(name, student), copy)
                 print(copy)
     except (LookupError, ValueError) as error:

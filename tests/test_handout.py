@@ -1,12 +1,14 @@
 """Hand-outs: nothing in them that a student should find, all in them that a student needs."""
 
+import re
+
 import nbformat
 import pytest
 
 from course import chapter as chapters
-from course import handout, hidden, variants
+from course import handout, hidden, submissions, variants
+from tools.notebooks import chapter, code_cells, read, tagged, write
 from tools.notebooks import chapters as paths
-from tools.notebooks import code_cells, tagged
 
 NAMES = [path.stem for path in paths()]
 
@@ -46,3 +48,62 @@ def test_a_copy_that_holds_what_it_must_not_is_refused(smuggled):
     copy.cells.append(nbformat.v4.new_markdown_cell(smuggled(course)))
     with pytest.raises(ValueError, match="the copy of 02-backpropagation would hold"):
         handout.refuse_leaks(copy, course)
+
+
+def body(course):
+    """The lines of a solution, without what stands around them."""
+    found = handout.SOLUTION.search(course.exercises["layer-norm-backward"].solution)[0]
+    return "\n".join(found.splitlines()[1:-1])
+
+
+PLACES = {
+    "text": lambda copy, text: copy.cells.append(nbformat.v4.new_markdown_cell(text)),
+    "metadata": lambda copy, text: copy.cells[5].metadata.update(note=text),
+    "output": lambda copy, text: code_cells(copy)[5].outputs.append(nbformat.v4.new_output("stream", text=text)),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_part_of_a_solution_is_found_wherever_it_stands(place):
+    copy, course = handout.hand_out("02"), chapters.load("02")
+    PLACES[place](copy, body(course).splitlines()[5])
+    with pytest.raises(ValueError, match="would hold the solution of layer-norm-backward"):
+        handout.refuse_leaks(copy, course)
+
+
+def in_prose(notebook, course):
+    notebook.cells.append(nbformat.v4.new_markdown_cell(body(course)))
+
+
+def in_a_program(notebook, course):
+    notebook.cells.insert(5, nbformat.v4.new_code_cell(f"def answer():\n{body(course)}"))
+
+
+def without_markers(notebook, course):
+    cell = next(cell for cell in notebook.cells if "# EXERCISE: layer-norm-backward" in cell.source)
+    cell.source = re.sub(r"\n *### (BEGIN|END) SOLUTION", "", cell.source)
+
+
+@pytest.mark.parametrize("edit", [in_prose, in_a_program, without_markers])
+def test_a_chapter_that_gives_its_solution_away_is_not_handed_out(edit, tmp_path, monkeypatch):
+    notebook = read(chapter("02"))
+    edit(notebook, chapters.load("02"))
+    changed = tmp_path / chapter("02").name
+    write(notebook, changed)
+    monkeypatch.setattr(handout, "chapter", lambda name: changed)
+    monkeypatch.setattr(chapters, "chapter", lambda name: changed)
+    with pytest.raises(ValueError, match="would hold the solution of layer-norm-backward"):
+        handout.hand_out("02")
+
+
+def test_the_grader_finds_the_id_in_the_name_of_a_copy(tmp_path):
+    handout.main(["02", "-o", str(tmp_path), "--student", "ada", "--student", "grace"])
+    found = submissions.collect(tmp_path, chapters.load("02"))
+    assert [submission.student for submission in found] == ["ada", "grace"]
+
+
+@pytest.mark.parametrize("student", ["..", "../ada", ".ada", "lovelace_1_2_x", "a\nb"])
+def test_an_id_that_the_grader_would_not_find_is_refused(student, tmp_path):
+    with pytest.raises(SystemExit, match="an ID is letters"):
+        handout.main(["02", "-o", str(tmp_path / "out"), "--student", student])
+    assert not list(tmp_path.rglob("*.ipynb"))
