@@ -43,7 +43,6 @@ SOURCES = """\
 """
 INDEX = "# Mini book\n\n<!-- screen -->\n\n<!-- FIGURE race -->\n\n<!-- /screen -->\n\n<!-- PATH -->\n"
 GENERATED = ("claims", "status", "bibliography")
-WRITTEN = ("running", "reruns")
 BAR = "0" * 32  # model of a progress bar, as tqdm leaves one behind
 
 
@@ -102,11 +101,10 @@ def stage(folder, url="", baseurl=""):
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config["repository"]["url"], config["html"]["baseurl"] = url, baseurl
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", *GENERATED, *WRITTEN)]}]
+    parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", *GENERATED, "running")]}]
     (source / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}))
     (source / "index.md").write_text(INDEX, encoding="utf-8")
-    for name in WRITTEN:
-        shutil.copy(ROOT / f"{name}.md", source)
+    shutil.copy(ROOT / "running.md", source)
     shutil.copytree(ROOT / "site", source / "site", ignore=shutil.ignore_patterns("__pycache__"))
     notebook = source / "chapters" / f"{NAME}.ipynb"
     write(chapter(), notebook)
