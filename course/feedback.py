@@ -37,7 +37,7 @@ def write(marks, course, output):
     _store(output / "distribution.svg", lambda file: _distribution(marks, course, file))
     used = {}
     for one in marks:
-        name = re.sub(r"[^\w.-]+", "_", one["student"]).strip(".") or "unnamed"
+        name = re.sub(r"[^\w.-]+", "_", one["student"]).strip(".")[:60] or "unnamed"
         used[name] = used.get(name, 0) + 1
         name += f"-{used[name]}" if used[name] > 1 else ""
         page = feedback(one)

@@ -18,7 +18,7 @@ from pathlib import Path
 from distributed import Client, LocalCluster, as_completed
 
 from course import chapter as chapters
-from course import feedback, hidden, sandbox, submissions, variants
+from course import feedback, hidden, sandbox, submissions, variants, worker
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 30  # of one answer with its check, or with its hidden tests
@@ -67,10 +67,12 @@ def _run_all(jobs, files, seconds, protected):
     """{exercise: result}; an answer that ends the sandbox loses its own result, and the others run in a new one."""
     results, waiting = {}, list(jobs)
     while waiting:
+        first = waiting[0]
         results |= sandbox.run(waiting, files, seconds, protected)
+        # Only what ran first in its sandbox can be blamed for its end: one before it may have spoilt it for others.
+        if first["id"] not in results:
+            results[first["id"]] = {"raised": ENDED}
         waiting = [job for job in waiting if job["id"] not in results]
-        if waiting:
-            results[waiting.pop(0)["id"]] = {"raised": ENDED}
     return results
 
 
@@ -94,7 +96,8 @@ def _expected(chapter, exercise, source, seed):
 
 def _judge(exercise, checked, passed):
     right = checked.get("checked") is True
-    text = str(checked.get("text") or checked.get("raised") or "").strip()
+    text = str(checked.get("text") or checked.get("raised") or "")[: worker.TEXT].strip()
+    text = text.encode(errors="replace").decode()  # half a surrogate pair can't be written to a page
     if right and not next(iter(passed.values())):
         text = DISAGREES
     return {"points": hidden.points(exercise, right, passed), "text": text, "passed": passed}

@@ -26,9 +26,11 @@ def refuse_unprotected():
     """Raises ValueError, with what to do, if this machine can't make a sandbox."""
     if shutil.which("bwrap") is None:
         raise ValueError(MISSING.format("is not installed"))
-    tried = subprocess.run(["bwrap", *_view([]), "true"], capture_output=True, text=True)
+    # The very Python and torch of the answers: a sandbox without them would cost every student every point.
+    command = ["bwrap", *_view([]), sys.executable, "-P", "-c", "import torch"]
+    tried = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, cwd="/")
     if tried.returncode:
-        raise ValueError(MISSING.format(f"can't make one here ({tried.stderr.strip()})"))
+        raise ValueError(MISSING.format(f"can't make one with torch here ({tried.stderr.strip()[-500:]})"))
 
 
 def run(jobs, files, seconds, protected=True):
@@ -38,7 +40,7 @@ def run(jobs, files, seconds, protected=True):
     """
     worker = (ROOT / "course" / "worker.py").read_text(encoding="utf-8")
     order = json.dumps({"seconds": seconds, "gigabytes": GIGABYTES, "jobs": jobs})
-    command = [sys.executable, "-c", worker]
+    command = [sys.executable, "-P", "-c", worker]  # -P: what an answer leaves in the working folder is no module
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": "/book" if protected else str(ROOT), "PATH": "/usr/bin:/bin"}
     if protected:
         command = ["bwrap", *_view(files), *command]
@@ -56,14 +58,18 @@ def run(jobs, files, seconds, protected=True):
 
 def _view(files):
     """bubblewrap's options: what can be seen read-only, a little room to write, nothing else."""
-    options = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    # As process 1 the worker can't be killed from inside, and no other process holds the pipe to the grader.
+    options = ["--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    # Read-only: to a grader who is root /proc/sys would be writable, and with it the machine; /dev/shm has no limit.
+    options += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+    options += ["--size", str(64 << 20), "--tmpfs", "/tmp"]
     python = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
+    # After /tmp, in which the environment may lie: what is mounted later covers what was there.
     for path in ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", *sorted(python)]:
         options += ["--ro-bind-try", path, path]
     for file in files:
         options += ["--ro-bind", str(ROOT / file), f"/book/{file}"]
-    options += ["--proc", "/proc", "--dev", "/dev", "--size", str(64 << 20), "--tmpfs", "/tmp", "--remount-ro", "/"]
-    return [*options, "--chdir", "/tmp"]
+    return [*options, "--remount-ro", "/", "--chdir", "/tmp"]
 
 
 def _results(said, known):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import nbformat
 
-from course.chapter import MARK, SOLUTION
+from course.chapter import MARK
 from tools.notebooks import chapter, code_cells, read
 
 BYTES = 50 << 20  # of a notebook; without outputs a chapter has 0.2 MB
@@ -88,13 +88,14 @@ def student_of(name):
 
 def _submission(name, content, course, known):
     """One notebook. Whatever is wrong with it is said in its `problem`."""
+    name = name.encode(errors="replace").decode()  # a name that is no UTF-8 must not stop the tables
     student = student_of(name)
     if content is None:
         return Submission(student, name, {}, problem=TOO_LARGE)
     try:
         notebook = nbformat.reads(content.decode("utf-8-sig"), as_version=4)
-        sources = [str(cell.source) for cell in code_cells(notebook)]
-        language = notebook.metadata.get("kernelspec", {}).get("language", "python")
+        sources = [str(cell.source).replace("\r\n", "\n") for cell in code_cells(notebook)]
+        language = str(notebook.metadata.get("kernelspec", {}).get("language") or "python").lower()
     except Exception as error:  # a broken file breaks nbformat in many ways; the file is always at fault
         return Submission(student, name, {}, problem=f"is no notebook that can be read ({type(error).__name__})")
     if language != "python":
@@ -117,13 +118,19 @@ def _submission(name, content, course, known):
 def _definitions(source):
     """The imports, functions and classes of a cell that the student added: an answer may lean on them."""
     try:
-        body = ast.parse(source).body
+        kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
+        return [ast.unparse(node) for node in ast.parse(source).body if isinstance(node, kinds)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
-    return [ast.get_source_segment(source, node) or "" for node in body if isinstance(node, kinds)]
 
 
 def _plain(source):
     """A cell's source without what editors change: spaces at the ends, solutions."""
-    return "\n".join(line.rstrip() for line in SOLUTION.sub("", source).strip().splitlines())
+    # No regular expression: it takes hours over a cell with thousands of beginnings and no end.
+    kept, inside = [], False
+    for line in source.strip().splitlines():
+        inside = inside or line.strip() == "### BEGIN SOLUTION"
+        if not inside:
+            kept.append(line.rstrip())
+        inside = inside and line.strip() != "### END SOLUTION"
+    return "\n".join(kept)

@@ -21,14 +21,20 @@ BYTES = 8 << 20  # of a result, and of any file
 PATIENCE = 4  # how much longer than its processor time an answer may take: a busy machine must not cost points
 ENDED = "its process ended before the answer was judged (os._exit, or out of memory)"
 
-# Numbers of the system calls that an answer's process is refused: to start or look into others, to signal them.
+# Numbers of the system calls that an answer's process is refused: to start, look into or signal others, and to take
+# memory that its limit doesn't count.
 REFUSED = {
-    "x86_64": (0xC000003E, 56, {"fork": 57, "vfork": 58, "kill": 62, "ptrace": 101, "tkill": 200, "unshare": 272,
-                                "readv": 310, "writev": 311, "pidfd_signal": 424, "pidfd_open": 434}),
-    "aarch64": (0xC00000B7, 220, {"unshare": 97, "ptrace": 117, "kill": 129, "tkill": 130,
-                                  "readv": 270, "writev": 271, "pidfd_signal": 424, "pidfd_open": 434}),
+    "x86_64": (0xC000003E, 56, 302, {"fork": 57, "vfork": 58, "kill": 62, "ptrace": 101, "tkill": 200, "unshare": 272,
+                                "readv": 310, "writev": 311, "pidfd_signal": 424, "pidfd_open": 434,
+                                "tgkill": 234, "sigqueue": 129, "tgsigqueue": 297,
+                                "shmget": 29, "msgget": 68, "memfd_create": 319}),
+    "aarch64": (0xC00000B7, 220, 261, {"unshare": 97, "ptrace": 117, "kill": 129, "tkill": 130,
+                                  "readv": 270, "writev": 271, "pidfd_signal": 424, "pidfd_open": 434,
+                                  "tgkill": 131, "sigqueue": 138, "tgsigqueue": 240,
+                                  "shmget": 194, "msgget": 186, "memfd_create": 279}),
 }  # fmt: skip
 CLONE3, CLONE_THREAD = 435, 0x10000
+X32 = 0x40000000  # x86_64's second set of numbers for the same calls begins here
 
 
 def main():
@@ -36,6 +42,9 @@ def main():
     import numpy  # noqa: F401  imported once, here; each job's process begins as a copy of this one
     import torch  # noqa: F401
 
+    if sys.platform == "linux":  # or an answer could write to /proc/<this process>/mem, and to its pipe to the grader
+        not_dumpable = 4
+        ctypes.CDLL(None).prctl(not_dumpable, 0, 0, 0, 0)
     order = json.load(sys.stdin)
     for job in order["jobs"]:
         print(json.dumps(run(job, order["seconds"], order["gigabytes"])), flush=True)
@@ -68,7 +77,7 @@ def run(job, seconds, gigabytes):
     _, _, used = os.wait4(child, 0)
     try:
         result = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         late = waited or used.ru_utime + used.ru_stime >= seconds
         result = {"raised": f"it ran longer than its limit of {seconds:g} s" if late else ENDED}
     return {"job": job["id"], "result": result}
@@ -83,6 +92,7 @@ def confine(seconds, gigabytes):
         resource.RLIMIT_CPU: int(seconds),
         resource.RLIMIT_FSIZE: BYTES,
         resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 256,
     }
     for name, limit in limits.items():
         resource.setrlimit(name, (limit, limit))
@@ -93,13 +103,16 @@ def confine(seconds, gigabytes):
         os.dup2(nothing, stream)
 
 
-def refuse_system_calls(architecture, clone, refused):
-    """A seccomp filter for this process: EPERM for these calls, threads only from clone, and no clone3."""
+def refuse_system_calls(architecture, clone, prlimit, refused):
+    """A seccomp filter: EPERM for these calls, threads only from clone, prlimit of oneself alone, and no clone3."""
     load, equal, any_bit, give = 0x20, 0x15, 0x45, 0x06  # BPF: LD|W|ABS, JMP|JEQ, JMP|JSET, RET, each with a constant
+    at_least = 0x35  # JMP|JGE
     allow, kill, eperm, enosys = 0x7FFF0000, 0x80000000, 0x50001, 0x50000 | 38
     program = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, kill), (load, 0, 0, 0)]
+    program += [(at_least, 0, 1, X32), (give, 0, 0, enosys)]
     for number, verdict in [*((number, eperm) for number in refused.values()), (CLONE3, enosys)]:
         program += [(equal, 0, 1, number), (give, 0, 0, verdict)]
+    program += [(equal, 0, 4, prlimit), (load, 0, 0, 16), (equal, 0, 1, 0), (give, 0, 0, allow), (give, 0, 0, eperm)]
     program += [(equal, 0, 3, clone), (load, 0, 0, 16), (any_bit, 1, 0, CLONE_THREAD), (give, 0, 0, eperm)]
     program += [(give, 0, 0, allow)]
 

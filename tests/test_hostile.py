@@ -1,0 +1,175 @@
+"""What an answer's process may not do: each way out of the sandbox, into the grader, or into another answer is tried.
+
+tests/test_grading.py grades whole batches; here one answer attacks and the one behind it must come out untouched.
+"""
+
+import json
+import shutil
+import time
+
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from course import chapter as chapters
+from course import feedback, grade, sandbox, submissions
+
+COURSE = chapters.load("02")
+TARGET, WITNESS = "softmax-backward", "layer-norm-backward"
+FILES = ["utils", "exercises/__init__.py", f"exercises/{COURSE.module}.py"]
+needs_sandbox = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="bubblewrap is not installed (apt install bubblewrap)"
+)
+
+# Each defines attack(), which must end in an OSError.
+ATTACKS = {
+    "forge_another_answers_line": """
+def attack():
+    with open(f"/proc/{os.getppid()}/fd/1", "w") as pipe:
+        pipe.write(json.dumps({"job": "layer-norm-backward", "result": {"checked": True, "text": "forged"}}) + chr(10))
+""",
+    "write_the_parents_memory": """
+def attack():
+    open(f"/proc/{os.getppid()}/mem", "r+b", buffering=0)
+""",
+    "read_the_parents_memory": """
+def attack():
+    open(f"/proc/{os.getppid()}/mem", "rb", buffering=0)
+""",
+    "set_a_setting_of_the_machine": """
+def attack():
+    os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY))
+""",
+    "fill_shared_memory": """
+def attack():
+    open("/dev/shm/x", "wb")
+""",
+    "memory_of_no_address_space": """
+def attack():
+    called(29 if x86 else 194, 0, 1 << 30, 0o1600)
+""",
+    "memory_in_a_file": """
+def attack():
+    os.memfd_create("x")
+""",
+    "starve_the_parent": """
+def attack():
+    resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))
+""",
+    "signal_the_parent": """
+def attack():
+    called(234 if x86 else 131, os.getppid(), os.getppid(), 2)
+""",
+    "queue_a_signal": """
+def attack():
+    called(129 if x86 else 138, os.getppid(), 2, ctypes.byref((ctypes.c_int * 32)(2, 0, -1)))
+""",
+    "fork_by_another_number": """
+def attack():
+    if called((57 if x86 else 220) | 0x40000000) == 0:
+        os._exit(0)
+""",
+    "write_where_python_lies": """
+def attack():
+    open(torch.__file__, "a")
+""",
+}
+TRY = """
+import ctypes, json, os, platform, resource, torch
+x86, libc = platform.machine() == "x86_64", ctypes.CDLL(None, use_errno=True)
+def called(*arguments):
+    result = libc.syscall(*arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return result
+"""
+OUTCOME = """
+try:
+    attack()
+except OSError as error:
+    raise SystemExit(f"refused: {error}")
+raise SystemExit("done")
+"""
+
+
+def job(name, source):
+    check = {"kind": "check", "check_imports": COURSE.check_imports}
+    return grade._job(COURSE.exercises[name], source, "", COURSE, 1) | check
+
+
+@needs_sandbox
+def test_no_way_out_leads_anywhere():
+    jobs = [job(TARGET, TRY + attack + OUTCOME) | {"id": name} for name, attack in ATTACKS.items()]
+    results = sandbox.run([*jobs, job(WITNESS, COURSE.exercises[WITNESS].solution)], FILES, 20)
+    assert {n for n in ATTACKS if "refused: " not in results[n]["raised"]} == set(), results
+    witness = results[WITNESS]
+    assert witness["checked"] is True and witness["text"].startswith(f"{WITNESS}: right.")
+
+
+@needs_sandbox
+def test_modules_left_in_the_working_folder_are_not_imported():
+    plant = "for name in ('exercises', 'utils', 'traceback'): open(f'/tmp/{name}.py', 'w').write('1 / 0')"
+    results = sandbox.run([job(TARGET, plant), job(WITNESS, COURSE.exercises[WITNESS].solution)], FILES, 20)
+    assert results[WITNESS]["checked"] is True, results
+
+
+@needs_sandbox
+def test_threads_and_ones_own_limits_still_work():
+    honest = "import resource, threading\nresource.getrlimit(resource.RLIMIT_AS)\nt = threading.Thread(target=print)\n"
+    source = COURSE.exercises[TARGET].solution + f"\n{honest}t.start()\nt.join()\n"
+    assert sandbox.run([job(TARGET, source)], FILES, 20)[TARGET]["checked"] is True
+
+
+def test_an_answer_is_blamed_only_for_a_sandbox_in_which_it_ran_first(monkeypatch):
+    """The first answer breaks its sandbox for those behind it, and says a result of its own."""
+    runs = iter([{"a": {}}, {"b": {}}, {}, {"d": {}}])  # sandboxes for abcd, bcd, cd, d
+    monkeypatch.setattr(sandbox, "run", lambda *_: next(runs))
+    results = grade._run_all([{"id": name} for name in "abcd"], [], 1, True)
+    assert results == {"a": {}, "b": {}, "c": {"raised": grade.ENDED}, "d": {}}
+
+
+def test_what_an_answer_says_is_cut_and_can_be_written(tmp_path):
+    exercise, failed = COURSE.exercises[TARGET], {"first": False, "second": False}
+    entry = grade._judge(exercise, {"checked": True, "text": "\ud800" * 10**6}, failed)
+    assert entry["points"] == 0
+    entry = grade._judge(exercise, {"raised": "\ud800<script>" * 10**5}, failed) | {"of": exercise.points}
+    assert len(entry["text"]) <= 2000
+    marks = {"student": "x" * 300, "file": "f", "chapter": COURSE.name, "total": 0, "remark": None}
+    marks["exercises"] = dict.fromkeys(COURSE.exercises, entry)
+    feedback.write([marks], COURSE, tmp_path)
+    (page,) = (tmp_path / "feedback").iterdir()
+    assert "<script>" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["### BEGIN SOLUTION\n" * 50_000, "import a\n" * 50_000, "a" + ".b" * 200_000, "-" * 200_000 + "1", "x = '\ud800'"],
+    ids=["beginnings", "imports", "attributes", "minuses", "surrogate"],
+)
+def test_a_cell_made_to_be_slow_to_read_is_read_at_once(source):
+    content = json.dumps(notebook([source, COURSE.exercises[WITNESS].solution])).encode()
+    start = time.perf_counter()
+    found = submissions._submission("ada.ipynb", content, COURSE, set())
+    assert list(found.answers) == [WITNESS] and time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize("language", ["Python", None])
+def test_a_kernel_that_names_python_in_another_way_is_python(language):
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": language}}
+    content = json.dumps(notebook([COURSE.exercises[TARGET].solution], **kernel)).encode()
+    assert submissions._submission("ada.ipynb", content, COURSE, set()).problem is None
+
+
+def test_line_ends_of_windows():
+    source = COURSE.exercises[TARGET].solution
+    found = submissions._submission(
+        "ada.ipynb", json.dumps(notebook([source.replace("\n", "\r\n")])).encode(), COURSE, set()
+    )
+    assert found.answers == {TARGET: source}
+
+
+def notebook(cells, **metadata):
+    return new_notebook(cells=[new_code_cell(source) for source in cells], metadata=metadata)
+
+
+def test_own_definitions_keep_their_decorators():
+    assert submissions._definitions("@cache\ndef f(): return 1\nprint(f())") == ["@cache\ndef f():\n    return 1"]
