@@ -84,7 +84,6 @@ except OSError:
     pass
 for path in PATHS:
     if os.path.exists(path): leak(path)
-if any("BEGIN" + " SOLUTION" in text for text in found): leak("a solution")
 def softmax_backward(p, gradient):
     return p * (gradient - (p * gradient).sum(1, keepdim=True))
 """
