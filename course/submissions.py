@@ -95,10 +95,10 @@ def _submission(name, content, course, known):
     try:
         notebook = nbformat.reads(content.decode("utf-8-sig"), as_version=4)
         sources = [str(cell.source).replace("\r\n", "\n") for cell in code_cells(notebook)]
-        language = str(notebook.metadata.get("kernelspec", {}).get("language") or "python").lower()
+        language = str(notebook.metadata.get("kernelspec", {}).get("language") or "python")
     except Exception as error:  # a broken file breaks nbformat in many ways; the file is always at fault
         return Submission(student, name, {}, problem=f"is no notebook that can be read ({type(error).__name__})")
-    if language != "python":
+    if language.lower() != "python":
         return Submission(student, name, {}, problem=f"was run with a kernel for {language}, not Python")
     answers, own = {}, []
     for source in sources:
