@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from tools.notebooks import chapter, code_cells, read
+from tools.notebooks import SOLUTION, chapter, code_cells, read
 
 MARK = re.compile(r"^# EXERCISE: (\S+)[ \t]*$", re.MULTILINE)
-SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
 STUB = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"  # what nbgrader puts in place of a solution
 
 

@@ -4,44 +4,26 @@ Knows: what a student may see. Doesn't know: how marks come about (grade.py).
 """
 
 import csv
-import os
 import re
 from html import escape
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 45rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }}
-h2 {{ font-size: 1.1rem; margin: 1.6rem 0 .2rem }}
-pre {{ white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: .6rem .8rem }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
+from tools.files import PAGE, store, store_text
+
+STYLE = """\
+h2 { font-size: 1.1rem; margin: 1.6rem 0 .2rem }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: .6rem .8rem }"""
 
 
 def write(marks, course, output):
     """Write marks.csv, distribution.svg, feedback/<student>.html into the folder `output`; marks: list of dicts."""
-    (output / "feedback").mkdir(parents=True, exist_ok=True)
-    _store(output / "marks.csv", lambda file: _table(marks, course, file))
-    _store(output / "distribution.svg", lambda file: _distribution(marks, course, file))
+    store(output / "marks.csv", lambda file: _table(marks, course, file))
+    store(output / "distribution.svg", lambda file: _distribution(marks, course, file))
     used = {}
     for one in marks:
         name = re.sub(r"[^\w.-]+", "_", one["student"]).strip(".")[:60] or "unnamed"
         used[name] = used.get(name, 0) + 1
         name += f"-{used[name]}" if used[name] > 1 else ""
-        page = feedback(one)
-        _store(output / "feedback" / f"{name}.html", lambda file, page=page: file.write_text(page, encoding="utf-8"))
+        store_text(output / "feedback" / f"{name}.html", feedback(one))
 
 
 def feedback(marks):
@@ -57,7 +39,7 @@ def feedback(marks):
             f"<pre>{escape(entry['text'])}</pre>",
             f"<p>Hidden tests: {sum(further)} of {len(further)}</p>",
         ]
-    return PAGE.format(title=escape(title), body="\n".join(parts))
+    return PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts))
 
 
 def _table(marks, course, file):
@@ -84,10 +66,3 @@ def _distribution(marks, course, file):
     axis.set(xlabel=f"points in {course.name}", ylabel="submissions", xlim=(0, 100))
     axis.yaxis.get_major_locator().set_params(integer=True)
     figure.savefig(file, format="svg")
-
-
-def _store(file, save):
-    """Calls save(path) and gives what it wrote the name of `file`: whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    save(partial)
-    os.replace(partial, file)

@@ -19,8 +19,9 @@ from distributed import Client, LocalCluster, as_completed
 
 from course import chapter as chapters
 from course import feedback, hidden, sandbox, submissions, variants, worker
+from tools.files import store_text
+from tools.notebooks import ROOT, chapter, fingerprint, version
 
-ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 30  # of one answer with its check, or with its hidden tests
 NOT_WRITTEN = "not written: the cell is as it was handed out"
 ENDED = "ended the sandbox that it ran in"
@@ -78,15 +79,15 @@ def _run_all(jobs, files, seconds, protected):
 
 def _passed(result, name, course, tests, seed):
     """{hidden test: whether what the answer gave is what the solution gives}."""
-    expected, given = _expected(course.name, name, tests[0], seed), result.get("results")
+    right, given = expected(course.name, name, tests[0], seed), result.get("results")
     given = given if isinstance(given, dict) else {}
-    return {test: hidden.agree(given.get(test), expected[test]) for test in tests[1][name]}
+    return {test: hidden.agree(given.get(test), right[test]) for test in tests[1][name]}
 
 
 @lru_cache(maxsize=1000)
-def _expected(chapter, exercise, source, seed):
+def expected(name, exercise, source, seed):
     """{hidden test: flat result} of the chapter's own solution."""
-    course = chapters.load(chapter)
+    course = chapters.load(name)
     namespace, own = {"__name__": "__main__"}, course.exercises[exercise]
     exec(compile(f"{course.imports}\n{own.solution}", f"solution of {exercise}", "exec"), namespace)
     answer = eval(_job(own, "", "", course, seed)["name"], namespace)
@@ -105,7 +106,8 @@ def _judge(exercise, checked, passed):
 
 def grade_all(course, found, tests, output, workers, protected=True, seconds=SECONDS):
     """Grades the Submissions that have no marks in the folder yet, writes tables and feedback; all marks, a list."""
-    places = {_place(submission, course, tests, output): submission for submission in found}
+    basis = _basis(course, tests)
+    places = {_place(submission, basis, output): submission for submission in found}
     missing = {place: submission for place, submission in places.items() if not place.exists()}
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
     if missing:
@@ -117,7 +119,7 @@ def grade_all(course, found, tests, output, workers, protected=True, seconds=SEC
             }
             for number, future in enumerate(as_completed(futures), 1):
                 marks = future.result()
-                _write(futures[future], json.dumps(marks, indent=1))
+                store_text(futures[future], json.dumps(marks, indent=1))
                 future.release()
                 print(f"{number} of {len(missing)}: {marks['student']}, {marks['total']:g} points", flush=True)
     marks = [json.loads(place.read_text(encoding="utf-8")) for place in places]
@@ -125,18 +127,17 @@ def grade_all(course, found, tests, output, workers, protected=True, seconds=SEC
     return marks
 
 
-def _place(submission, course, tests, output):
+def _basis(course, tests):
+    """All that marks depend on besides the submission: the chapter and its checks, the hidden tests, the grader."""
+    code = version(fingerprint(chapter(course.name), {}))
+    grader = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
+    return [code, repr(course), tests[0], *grader]
+
+
+def _place(submission, basis, output):
     """Where a submission's marks lie: a name that depends on all that they depend on."""
-    code = [Path(ROOT, "exercises", f"{course.module}.py"), *sorted(Path(ROOT, "course").glob("*.py"))]
-    parts = [repr(submission), repr(course), tests[0], *(file.read_text(encoding="utf-8") for file in code)]
-    return Path(output, "marks", hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16] + ".json")
-
-
-def _write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    key = hashlib.sha256("\0".join([repr(submission), *basis]).encode()).hexdigest()[:16]
+    return Path(output, "marks", f"{key}.json")
 
 
 def main(arguments=None):

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 import nbformat
-from papermill.translators import PythonTranslator
 
 from course import chapter as chapters
 from course import hidden, submissions, variants
-from course.chapter import SOLUTION, STUB
-from tools.notebooks import ROOT, chapter, code_cells, read, strip_outputs, tagged, tags, write
+from course.chapter import STUB
+from tools.notebooks import ROOT, SOLUTION, chapter, code_cells, read, strip_outputs, tags, write
+from tools.parameters import inject
 
 KEPT = {"setup", "parameters"}  # tags that say more than how the site shows a cell
 ID = re.compile(r"\w[\w.@ -]*")  # the grader finds it in the file's name
@@ -40,9 +40,7 @@ def hand_out(name, student=None):
         cell.metadata.pop("mystnb", None)
     if student is not None:
         seed = {"first_seed": variants.first_seed(student, course.name)}
-        cell = nbformat.v4.new_code_cell(PythonTranslator.codify(seed, f"the variant of {student}"), id="injected")
-        cell.metadata.tags = ["injected-parameters"]  # papermill's name for it
-        notebook.cells.insert(notebook.cells.index(tagged(notebook, "parameters")) + 1, cell)
+        inject(notebook, seed, f"the variant of {student}")
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(_table(notebook, course), id="to-do"))
     refuse_leaks(notebook, course)
     return notebook

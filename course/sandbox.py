@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from course.worker import PATIENCE
+from tools.notebooks import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 GIGABYTES = 4  # of memory for an answer, beyond Python and torch
 STARTING = 60  # seconds that a sandbox may take to import torch, on a busy machine
 LINE = 64 << 20  # bytes that a sandbox may say in all
@@ -44,7 +44,6 @@ def run(jobs, files, seconds, protected=True):
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": "/book" if protected else str(ROOT), "PATH": "/usr/bin:/bin"}
     if protected:
         command = ["bwrap", *_view(files), *command]
-    # Not stdin=PIPE alone: a worker that dies before it has read its order must not stop the grader.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
     ) as process:

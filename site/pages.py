@@ -7,7 +7,6 @@ Doesn't know: which copy of a chapter is current (tools/build.py), nor how a pag
 
 import base64
 import json
-import os
 import re
 from html import escape
 from pathlib import Path
@@ -17,6 +16,7 @@ from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE
 
 from tools import seeds
 from tools.execute import duration
+from tools.files import store_text
 from tools.notebooks import code_cells, named_claims, read, records, version
 from utils.records import CLAIM, DATA, describe
 
@@ -55,9 +55,7 @@ def write_pages(executed, destination):
         "glance.json": json.dumps({name: at_a_glance(name, notebook) for name, notebook in notebooks.items()}),
     }
     for name, text in texts.items():
-        partial = Path(destination, name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, Path(destination, name))
+        store_text(Path(destination, name), text)
 
 
 def landing_page(text, notebooks, destination):

@@ -4,7 +4,6 @@ A chapter's exercises stand in its notebook, their checks in exercises/<chapter>
 tests/wrong_answers/<chapter>.py. These tests take whatever chapters there are.
 """
 
-import ast
 import copy
 import importlib
 import os
@@ -22,11 +21,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 from traitlets.config import Config
 
+from course import chapter as course_chapter
+from course.chapter import STUB
+from tools.notebooks import SOLUTION
 from utils.exercises import CheckFailed, Checks, call, compare, diagnose, without
 
 ROOT = Path(__file__).parents[1]
-SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.S | re.M)
-STUB = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"  # what nbgrader puts in place of a solution
 
 
 def notebook_of(module):
@@ -49,13 +49,9 @@ class Chapter:
                 self.solutions[found[1]], self.checks[found[1]] = cell, following
 
     def imports(self):
-        """The import statements of the notebook that its exercises use: they may rely on these, and on nothing else."""
-        cells = [*self.solutions.values(), *self.checks.values()]
-        used = {node.id for cell in cells for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
-        code = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
-        statements = ast.parse(re.sub(r"^\s*[%!].*$", "", code, flags=re.M)).body
-        imports = [statement for statement in statements if isinstance(statement, ast.Import | ast.ImportFrom)]
-        return "\n".join(ast.unparse(s) for s in imports if used & {a.asname or a.name.split(".")[0] for a in s.names})
+        """What the exercises may rely on: the statements that the grader executes before an answer and its check."""
+        course = course_chapter.load(notebook_of(self.name).stem)
+        return f"{course.imports}\n{course.check_imports}"
 
     def run(self, exercise, source):
         """Run the cell `source` as the answer to `exercise`, then its check cell."""

@@ -7,7 +7,7 @@ import pytest
 
 from course import chapter as chapters
 from course import hidden
-from course.grade import _expected as expected
+from course.grade import expected
 from tools.notebooks import chapters as paths
 
 COURSES = [chapters.load(path.stem) for path in paths()]

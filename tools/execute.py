@@ -20,10 +20,9 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from papermill.translators import PythonTranslator
 
-from tools.notebooks import PACKAGES, ROOT, code_cells, fingerprint, outputs_hash, read, strip_outputs, tagged, write
-from tools.parameters import effective
+from tools.notebooks import PACKAGES, ROOT, code_cells, fingerprint, outputs_hash, read, strip_outputs, write
+from tools.parameters import effective, inject
 
 CELL_SECONDS = {"smoke": 300, "laptop": 900, "full": 3600}  # the longest that one cell may take, by budget
 STRICT = {"smoke": "0", "laptop": "1", "full": "1"}  # the claims are about more than a smoke test measures
@@ -86,9 +85,7 @@ def execute(path, budget="laptop", failed=ROOT / "_build" / "failed"):
     before, notebook = fingerprint(path, parameters), strip_outputs(source)
     # The laptop budget is what the parameters cell says already, so its copy needs no injected cell.
     if budget != "laptop":
-        cell = nbformat.v4.new_code_cell(PythonTranslator.codify(parameters, f"budget {budget}"), id="injected")
-        cell.metadata.tags = ["injected-parameters"]  # papermill's name for it
-        notebook.cells.insert(notebook.cells.index(tagged(notebook, "parameters")) + 1, cell)
+        inject(notebook, parameters, f"budget {budget}")
     start = time.perf_counter()
     try:
         inspection = _run(notebook, path, budget)

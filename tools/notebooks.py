@@ -8,17 +8,18 @@ import ast
 import copy
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
+from tools.files import store_text
 from utils.records import CLAIM
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("utils", "exercises")  # the book's own code; all else is the lock file's matter
+SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 def chapters(root=ROOT):
@@ -56,16 +57,7 @@ def write(notebook, path):
     """Writes a notebook, whole or not at all; the same notebook always gives the same bytes."""
     nbformat.validate(notebook)
     text = nbformat.writes(notebook, version=nbformat.NO_CONVERT)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text if text.endswith("\n") else text + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut can leave the name without the content
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)  # a disk that is full leaves half a file
+    store_text(path, text if text.endswith("\n") else text + "\n")
 
 
 def tags(cell):

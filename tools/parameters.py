@@ -12,7 +12,9 @@ import difflib
 import re
 from dataclasses import dataclass
 
+import nbformat
 import yaml
+from papermill.translators import PythonTranslator
 
 from tools.notebooks import tagged
 
@@ -133,3 +135,10 @@ def effective(path, notebook, budget):
     if budget == "laptop" and changed != values:  # nothing is injected for it: the cell itself is the laptop budget
         raise ValueError(f"{file} must hold exactly the values of the parameters cell, {values}; it holds {changed}")
     return values | changed
+
+
+def inject(notebook, parameters, why):
+    """Puts a cell that sets these parameters, {name: value}, behind the parameters cell, as papermill does."""
+    cell = nbformat.v4.new_code_cell(PythonTranslator.codify(parameters, why), id="injected")
+    cell.metadata.tags = ["injected-parameters"]
+    notebook.cells.insert(notebook.cells.index(tagged(notebook, "parameters")) + 1, cell)

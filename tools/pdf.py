@@ -22,7 +22,7 @@ from nbformat.v4 import new_markdown_cell, new_output
 
 from tools.build import BUILD, current, jupyter_book, run, stage
 from tools.execute import ExecutionFailed
-from tools.notebooks import chapters, read, tags, write
+from tools.notebooks import SOLUTION, chapters, read, tags, write
 from tools.parameters import BUDGETS
 from utils.records import CLAIM, describe
 
@@ -40,7 +40,6 @@ REMARKS = re.compile(
 
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>\s*(.*?)\s*</details>\s*", re.DOTALL)
 EXERCISE = re.compile(r"^### (Exercise .*)$", re.MULTILINE)
-SOLUTION = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION[ \t]*$", re.DOTALL | re.MULTILINE)
 MARKER = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
 FOR_TOOLS = re.compile(r"^# (?:@title|fmt:|NBVAL).*\n|# @param (?:\[.*?\]|\{.*?\}) (?=#)", re.MULTILINE)
 SCREEN = re.compile(r"<!-- screen -->.*?<!-- /screen -->\n?", re.DOTALL)  # of the front page: what paper can't do

@@ -10,7 +10,6 @@ seeds of one run that is the mean, and `<claim>: <measure> sd` is the standard d
 `table.attrs` holds the claims' sentences, {notebook: {claim: sentence}}, and which columns are parameters.
 """
 
-import os
 from functools import partial
 from html import escape
 
@@ -18,6 +17,7 @@ import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.execute import LenientKernelManager
+from tools.files import PAGE, store, store_text
 from tools.notebooks import ROOT, load, named_claims, records, version, write
 from utils.records import DATA
 
@@ -38,28 +38,12 @@ CELLS = [
         id="more",
     ),
 ]
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }}
-img {{ max-width: 100% }}
-div:has(> table) {{ overflow-x: auto }}
-table {{ border-collapse: collapse }}
-th, td {{ text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #ddd }}
-pre, code {{ font-size: .9em }}
-</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+STYLE = """\
+img { max-width: 100% }
+div:has(> table) { overflow-x: auto }
+table { border-collapse: collapse }
+th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #ddd }
+pre, code { font-size: .9em }"""
 
 
 def update(folder):
@@ -72,8 +56,8 @@ def update(folder):
         if set(table.path) == {_place(f, folder) for f in [*finished, *failed]} and stored.stat().st_mtime > newest:
             return table
     table = read([*finished, *failed], folder)
-    _store(stored, partial(table.to_parquet, index=False))
-    _store(folder / "runs.csv", partial(table.to_csv, index=False))
+    store(stored, partial(table.to_parquet, index=False))
+    store(folder / "runs.csv", partial(table.to_csv, index=False))
     _write_report(folder)
     print(f"The table: {stored}\nThe report: {folder / PAGE_NAME}")
     return table
@@ -138,15 +122,5 @@ def _write_report(folder):
     body, _ = HTMLExporter(template_name="basic", exclude_input=True, exclude_anchor_links=True).from_notebook_node(
         notebook
     )
-    page = PAGE.format(title=f"Reruns in {escape(folder.name)}", body=body)
-    _store(folder / PAGE_NAME, lambda partial: partial.write_text(page, encoding="utf-8"))
-
-
-def _store(file, save):
-    """Calls save(path) and gives what it wrote the name of `file`: whole or not at all."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        save(unfinished)
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    page = PAGE.format(title=f"Reruns in {escape(folder.name)}", style=STYLE, body=body)
+    store_text(folder / PAGE_NAME, page)

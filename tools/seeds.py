@@ -9,9 +9,9 @@ Knows: where a chapter's table lies, seed_runs/<chapter>.csv, a row for each run
 
 import argparse
 import csv
-import os
 import sys
 
+from tools import files
 from tools.notebooks import ROOT, chapter, chapters
 
 TABLES = ROOT / "seed_runs"
@@ -35,11 +35,8 @@ def held(name):
 def store(name, table):
     """Write the finished runs of a sweep's table as the chapter's stored table."""
     finished = table[table.status == "finished"].sort_values("first_seed").drop(columns=["error", "path"])
-    file = TABLES / f"{name}.csv"
-    file.parent.mkdir(exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    finished.dropna(axis="columns", how="all").to_csv(partial, index=False, float_format="%.6g")
-    os.replace(partial, file)
+    file, checked = TABLES / f"{name}.csv", finished.dropna(axis="columns", how="all")
+    files.store(file, lambda unfinished: checked.to_csv(unfinished, index=False, float_format="%.6g"))
     print(f"{len(finished)} runs stored in {file}")
 
 
