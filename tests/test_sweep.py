@@ -213,8 +213,14 @@ def test_plan_of_a_real_chapter():
     assert len({run.name for run in runs}) == 4
     again = sweep.plan("05-adam", {}, [run.parameters for run in runs] * 2, None, "smoke")
     assert [run.name for run in again] == [run.name for run in runs]  # each once, under the same name
+    assert [run.parameters["first_seed"] for run in sweep.plan("5", {}, {}, 3, "smoke")] == [0, 10_000, 20_000]
+
+
+def test_a_chapter_without_first_seed_is_not_repeated(tmp_path, monkeypatch):
+    tiny_book.make(tmp_path)
+    monkeypatch.setattr(sweep, "chapter", functools.partial(chapter, root=tmp_path))
     with pytest.raises(ValueError, match="no parameter first_seed"):
-        sweep.plan("5", {}, {}, 3, "smoke")
+        sweep.plan("1", {}, {}, 3, "laptop")
 
 
 def test_seeds_and_code_make_runs_of_their_own(tmp_path, monkeypatch):
