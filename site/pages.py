@@ -27,7 +27,7 @@ CLAIMS_INTRO = """# Every claim of the book
 What a chapter claims, its own code checks each time it runs; a claim that fails stops this site from being built. Here
 is each of them with what the run measured: the mean over the seeds, ± the standard deviation, and in brackets the
 smallest and the largest value. A claim links to the cell that checked it. *Reruns*: in how many reruns of the whole
-chapter it held, each with other seeds for all that is drawn, pictures, weights and batches (`make seeds`).
+chapter it held, each with seeds of its own for all that is drawn, pictures, weights and batches (`make seeds`).
 """
 STATUS_INTRO = """# The runs behind this site
 
