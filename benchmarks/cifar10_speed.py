@@ -24,7 +24,7 @@ from torch import nn
 from tools.notebooks import chapter, code_cells, read
 from utils import data, train
 
-CELLS = ("imports", "listing", "whitening", "fast-net", "muon-conv", "recipe")
+CELLS = ("parameters", "imports", "listing", "whitening", "fast-net", "muon-conv", "recipe")
 LIMIT, FACTOR = 240, 10  # seconds that the recipe has on two CPU cores; how much longer the listing gets
 PRESETS = {
     83.9: {"epochs": 6, "batch_size": 500},
