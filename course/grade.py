@@ -15,12 +15,13 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from distributed import Client, LocalCluster, as_completed
+from distributed import Client, as_completed
 
 from course import chapter as chapters
 from course import feedback, hidden, sandbox, submissions, variants, worker
 from tools.files import store_text
 from tools.notebooks import ROOT, chapter, fingerprint, version
+from tools.sweep import local_cluster
 
 SECONDS = 30  # of one answer with its check, or with its hidden tests
 NOT_WRITTEN = "not written: the cell is as it was handed out"
@@ -111,8 +112,9 @@ def grade_all(course, found, tests, output, workers, protected=True, seconds=SEC
     missing = {place: submission for place, submission in places.items() if not place.exists()}
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
     if missing:
-        options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
-        with LocalCluster(n_workers=min(workers, len(missing)), **options) as cluster, Client(cluster) as client:
+        # One thread for the solutions, as for the answers, so that marks never vary.
+        environments = [{"OMP_NUM_THREADS": "1"}] * min(workers, len(missing))
+        with local_cluster(environments) as cluster, Client(cluster) as client:
             futures = {
                 client.submit(grade, submission, course, tests, protected, seconds, pure=False): place
                 for place, submission in missing.items()

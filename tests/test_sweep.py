@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from distributed import Client
 
 from tests import tiny_book
 from tools import sweep
@@ -203,6 +204,18 @@ def test_refuses_where_there_is_no_gpu(monkeypatch):
     monkeypatch.setenv("BOOK_DEVICE", "cuda")
     with pytest.raises(ValueError, match="torch sees no GPU"):
         sweep.gpus()
+
+
+def test_a_cluster_leaves_the_environment_as_it_was():
+    before = dict(os.environ)
+    with sweep.local_cluster([{"OMP_NUM_THREADS": "3"}]) as cluster, Client(cluster) as client:
+        (worker,) = client.run(lambda: dict(os.environ)).values()
+    slow = {"MALLOC_TRIM_THRESHOLD_", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"} - set(before)
+    assert worker["OMP_NUM_THREADS"] == "3" and not slow & set(worker)
+    insisted = {"PYTHONHASHSEED", "__DASK_PARENT_PID"}  # Dask's own, which nothing else reads
+    assert {k: v for k, v in os.environ.items() if k not in insisted} == {
+        k: v for k, v in before.items() if k not in insisted
+    }
 
 
 def test_plan_of_a_real_chapter():
