@@ -28,6 +28,11 @@ class Exercise:
     def stub(self):
         return SOLUTION.sub(STUB, self.solution)
 
+    @property
+    def answer(self):
+        """What its check is given, `Net` in check("name", Net)."""
+        return ast.unparse(ast.parse(self.check).body[-1].value.args[1])
+
 
 @dataclass(frozen=True)
 class Chapter:

@@ -18,11 +18,13 @@ def write(marks, course, output):
     """Write marks.csv, distribution.svg, feedback/<student>.html into the folder `output`; marks: list of dicts."""
     store(output / "marks.csv", lambda file: _table(marks, course, file))
     store(output / "distribution.svg", lambda file: _distribution(marks, course, file))
-    used = {}
+    used = set()
     for one in marks:
         name = re.sub(r"[^\w.-]+", "_", one["student"]).strip(".")[:60] or "unnamed"
-        used[name] = used.get(name, 0) + 1
-        name += f"-{used[name]}" if used[name] > 1 else ""
+        # A file system may not tell capitals.
+        free = (f"{name}{end}" for end in ("", *(f"-{i}" for i in range(2, len(marks) + 2))))
+        name = next(name for name in free if name.casefold() not in used)
+        used.add(name.casefold())
         store_text(output / "feedback" / f"{name}.html", feedback(one))
 
 

@@ -7,7 +7,7 @@ is read (submissions.py), what a sandbox keeps out (sandbox.py), how feedback lo
 """
 
 import argparse
-import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -21,11 +21,10 @@ from course import chapter as chapters
 from course import feedback, hidden, sandbox, submissions, variants, worker
 from tools.files import store_text
 from tools.notebooks import ROOT, chapter, fingerprint, version
-from tools.sweep import local_cluster
+from tools.sweep import connect, local_cluster, refuse_unfit
 
 SECONDS = 30  # of one answer with its check, or with its hidden tests
 NOT_WRITTEN = "not written: the cell is as it was handed out"
-ENDED = "ended the sandbox that it ran in"
 DISAGREES = (
     "The check passed where your code ran, but your code doesn't return what the solution returns: no points for it."
 )
@@ -40,11 +39,9 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
     marks = {"student": submission.student, "file": submission.file, "chapter": course.name, "first_seed": seed}
     written = {n: s for n, s in submission.answers.items() if s.strip() != course.exercises[n].stub.strip()}
     jobs = [_job(course.exercises[name], source, submission.own, course, seed) for name, source in written.items()]
-    shared, check = ["utils"], {"kind": "check", "check_imports": course.check_imports}
-    checks = ["exercises/__init__.py", f"exercises/{course.module}.py"]
-    checked = _run_all([job | check for job in jobs], [*shared, *checks], seconds, protected)
+    checked = _checked(jobs, course, seconds, protected)
     more = {"kind": "tests", "tests": tests[0], "hidden": Path(hidden.__file__).read_text(encoding="utf-8")}
-    tested = _run_all([job | more for job in jobs], shared, seconds, protected)
+    tested = {job["id"]: sandbox.run(job | more, ["utils"], course.imports, seconds, protected) for job in jobs}
     marks["exercises"] = {}
     for name, exercise in course.exercises.items():
         if name in written:
@@ -52,7 +49,7 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
             entry = _judge(exercise, checked[name], passed)
         else:
             text = NOT_WRITTEN if name in submission.answers else f"no cell has the line `# EXERCISE: {name}`"
-            entry = {"points": 0, "text": text, "passed": dict.fromkeys(tests[1][name], False)}
+            entry = {"points": 0, "text": text, "checked": False, "passed": dict.fromkeys(tests[1][name], False)}
         marks["exercises"][name] = entry | {"of": exercise.points}
     marks["total"] = round(sum(entry["points"] for entry in marks["exercises"].values()), 2)
     marks["remark"] = submission.problem and f"{submission.file} {submission.problem}"
@@ -60,22 +57,16 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
 
 
 def _job(exercise, source, own, course, seed):
-    answer = ast.unparse(ast.parse(exercise.check).body[-1].value.args[1])  # check("name", answer)
-    names = {"id": exercise.name, "exercise": exercise.name, "name": answer}
+    names = {"id": exercise.name, "exercise": exercise.name, "name": exercise.answer}
     return names | {"imports": course.imports, "own": own, "answer": source, "check": exercise.check, "seed": seed}
 
 
-def _run_all(jobs, files, seconds, protected):
-    """{exercise: result}; an answer that ends the sandbox loses its own result, and the others run in a new one."""
-    results, waiting = {}, list(jobs)
-    while waiting:
-        first = waiting[0]
-        results |= sandbox.run(waiting, files, seconds, protected)
-        # Only what ran first in its sandbox can be blamed for its end: one before it may have spoilt it for others.
-        if first["id"] not in results:
-            results[first["id"]] = {"raised": ENDED}
-        waiting = [job for job in waiting if job["id"] not in results]
-    return results
+def _checked(jobs, course, seconds, protected):
+    """{exercise: result} of the chapter's own checks. Where these can be read, no hidden test is run."""
+    files = ["utils", "exercises/__init__.py", f"exercises/{course.module}.py"]
+    imports = f"{course.imports}\n{course.check_imports}"
+    kind = {"kind": "check", "check_imports": course.check_imports}
+    return {job["id"]: sandbox.run(job | kind, files, imports, seconds, protected) for job in jobs}
 
 
 def _passed(result, name, course, tests, seed):
@@ -91,7 +82,7 @@ def expected(name, exercise, source, seed):
     course = chapters.load(name)
     namespace, own = {"__name__": "__main__"}, course.exercises[exercise]
     exec(compile(f"{course.imports}\n{own.solution}", f"solution of {exercise}", "exec"), namespace)
-    answer = eval(_job(own, "", "", course, seed)["name"], namespace)
+    answer = eval(own.answer, namespace)
     found = hidden.functions(source)[exercise]
     return {function.__name__: hidden.flatten(hidden.run(function, answer, seed)) for function in found}
 
@@ -102,19 +93,21 @@ def _judge(exercise, checked, passed):
     text = text.encode(errors="replace").decode()  # half a surrogate pair can't be written to a page
     if right and not next(iter(passed.values())):
         text = DISAGREES
-    return {"points": hidden.points(exercise, right, passed), "text": text, "passed": passed}
+    points = round(sum(hidden.shares(exercise.points, right, passed)), 2)
+    return {"points": points, "text": text, "checked": right, "passed": passed}
 
 
-def grade_all(course, found, tests, output, workers, protected=True, seconds=SECONDS):
-    """Grades the Submissions that have no marks in the folder yet, writes tables and feedback; all marks, a list."""
+def grade_all(course, found, tests, output, workers=None, scheduler=None, protected=True, seconds=SECONDS):
+    """Grades the Submissions that have no marks in the folder yet, writes tables and feedback; all marks, a list.
+
+    workers: how many at a time on this machine, by default one for each core; scheduler: of a Dask cluster instead.
+    """
     basis = _basis(course, tests)
     places = {_place(submission, basis, output): submission for submission in found}
     missing = {place: submission for place, submission in places.items() if not place.exists()}
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
     if missing:
-        # One thread for the solutions, as for the answers, so that marks never vary.
-        environments = [{"OMP_NUM_THREADS": "1"}] * min(workers, len(missing))
-        with local_cluster(environments) as cluster, Client(cluster) as client:
+        with _client(scheduler, min(workers or os.cpu_count(), len(missing)), course, tests, protected) as client:
             futures = {
                 client.submit(grade, submission, course, tests, protected, seconds, pure=False): place
                 for place, submission in missing.items()
@@ -127,6 +120,42 @@ def grade_all(course, found, tests, output, workers, protected=True, seconds=SEC
     marks = [json.loads(place.read_text(encoding="utf-8")) for place in places]
     feedback.write(marks, course, output)
     return marks
+
+
+@contextlib.contextmanager
+def _client(scheduler, workers, course, tests, protected):
+    """A Dask client whose workers can grade. Raises ValueError, naming the worker, if one of them can't."""
+    with contextlib.ExitStack() as stack:
+        if scheduler is None:
+            # One thread for the solutions, as for the answers, so that marks never vary.
+            cluster = stack.enter_context(local_cluster([{"OMP_NUM_THREADS": "1"}] * workers))
+            yield stack.enter_context(Client(cluster))
+            return
+        client = stack.enter_context(connect(scheduler))
+
+        def problem(name, tests, basis, protected, dask_worker):  # sent as code: it arrives where there is no book, too
+            try:
+                from course.grade import unfit
+            except ImportError as error:
+                return f"can't import the book ({error}); start it in the book's folder, with the book's Python"
+            return unfit(name, tests, basis, protected, dask_worker.state.nthreads)
+
+        refuse_unfit(client, problem, course.name, tests, _basis(course, tests), protected)
+        yield client
+
+
+def unfit(name, tests, basis, protected, threads):
+    """Why this worker can't grade, in words, or None; threads: how many tasks the worker takes at once."""
+    if threads != 1:
+        return f"has {threads} threads, and grading needs a process of its own; start it with --nthreads 1"
+    if _basis(chapters.load(name), tests) != basis:
+        return f"has another version of {name}, of its checks or of the grader: update its copy of the book"
+    try:
+        if protected:
+            sandbox.refuse_unprotected()
+    except ValueError as error:
+        return f"is not protected. {error}"
+    return None
 
 
 def _basis(course, tests):
@@ -148,7 +177,9 @@ def main(arguments=None):
     parser.add_argument("submissions", type=Path, help="a notebook, or a folder or zip file of notebooks")
     parser.add_argument("-o", dest="output", type=Path, default=ROOT / "_build" / "marks", help="folder of the marks")
     parser.add_argument("--hidden-tests", type=Path, default=hidden.FOLDER, metavar="FOLDER", help="your own ones")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="submissions graded at a time")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="submissions graded at a time; by default one a core")
+    where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster; without it, this machine")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="limit for an answer with its tests")
     parser.add_argument("--unprotected", action="store_true", help="run students' code without a sandbox")
     given = parser.parse_args(arguments)
@@ -160,7 +191,8 @@ def main(arguments=None):
         course = chapters.load(given.chapter)
         tests = hidden.load(given.hidden_tests, course)
         found = submissions.collect(given.submissions, course)
-        grade_all(course, found, tests, given.output, given.workers, not given.unprotected, given.seconds)
+        where = {"workers": given.workers, "scheduler": given.scheduler}
+        grade_all(course, found, tests, given.output, **where, protected=not given.unprotected, seconds=given.seconds)
     except (LookupError, ValueError) as error:
         sys.exit(f"{error}".strip())
     except KeyboardInterrupt:

@@ -1,9 +1,11 @@
-"""Hand-outs: a chapter as its students get it, with stubs in place of the solutions.
+"""Hand-outs: chapters as their students get them, with stubs in place of the solutions, and sheets for printing.
 
-Knows: what a student's copy keeps and what it must not hold. Doesn't know: what answers are worth (grade.py).
+Knows: what a student's copy keeps and what it must not hold. Doesn't know: what answers are worth (grade.py), nor how
+the sheet looks (sheet.py).
 
     python -m course.handout 02 -o handout/
     python -m course.handout 02 -o handout/ --student ada --student grace
+    python -m course.handout -o handout/ --students ids.txt
 """
 
 import argparse
@@ -15,11 +17,15 @@ import nbformat
 
 from course import chapter as chapters
 from course import hidden, submissions, variants
-from course.chapter import STUB
+from course.chapter import MARK, STUB
+from course.sheet import sheet
+from tools.files import store_text
 from tools.notebooks import ROOT, SOLUTION, chapter, code_cells, read, strip_outputs, tags, write
+from tools.notebooks import chapters as all_chapters
 from tools.parameters import inject
 
 KEPT = {"setup", "parameters"}  # tags that say more than how the site shows a cell
+YOUR_TURN = "> ✏️ **Your turn:** `{}`, {} points. Write into the next cell; the cell behind it says how far you are."
 ID = re.compile(r"\w[\w.@ -]*")  # the grader finds it in the file's name
 PRICE = re.compile(r"^Difficulty (\S+) · importance \S+ · (\d+ minutes) · (\d+) points · `([\w-]+)`", re.MULTILINE)
 
@@ -41,6 +47,10 @@ def hand_out(name, student=None):
     if student is not None:
         seed = {"first_seed": variants.first_seed(student, course.name)}
         inject(notebook, seed, f"the variant of {student}")
+    for place, cell in reversed(list(enumerate(notebook.cells))):
+        if cell.cell_type == "code" and (found := MARK.search(cell.source)):
+            turn = YOUR_TURN.format(found[1], course.exercises[found[1]].points)
+            notebook.cells.insert(place, nbformat.v4.new_markdown_cell(turn, id=f"your-turn-{found[1]}"))
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(_table(notebook, course), id="to-do"))
     refuse_leaks(notebook, course)
     return notebook
@@ -51,8 +61,8 @@ def _table(notebook, course):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     prices = {found[3]: found for found in (match.groups() for match in PRICE.finditer(text))}
     rows = [f"| `{name}` | {prices[name][2]} | {prices[name][0]} | {prices[name][1]} |" for name in course.exercises]
-    lines = ["| to do | points | difficulty | time |", "|---|---|---|---|", *rows]
-    return "\n".join(["**Your work** is in section Exercises, in the cells with `# YOUR CODE HERE`:", "", *lines])
+    lines = ["| exercise | points | difficulty | time |", "|---|---|---|---|", *rows]
+    return "\n".join(["**Your work** is in section Exercises, behind each ✏️:", "", *lines])
 
 
 def refuse_leaks(notebook, course):
@@ -119,23 +129,43 @@ def _squeezed(code):
     return re.sub(r"\s+", "", code)
 
 
+def _students(given, file):
+    """The IDs of the command line and of a file with one on each line. Raises ValueError for what can't be an ID."""
+    students = list(given)
+    if file is not None:
+        try:
+            lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"--students {file} can't be read: {error}") from None
+        students += [line.strip() for line in lines if line.strip()]
+        if not students:
+            raise ValueError(f"--students {file}: expected an ID on each line, and there is none")
+    for student in students:
+        if submissions.student_of(f"{student}.ipynb") != student or not ID.fullmatch(student):
+            raise ValueError(f"student {student!r}: an ID is letters, digits and . @ _ -, a letter or digit first")
+    if len({student.casefold() for student in students}) < len(students):
+        raise ValueError("an ID stands twice in the list: two students can't have the same variant and the same file")
+    return students
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m course.handout", description=__doc__.partition("\n")[0])
-    parser.add_argument("chapters", nargs="+", help="numbers or names")
+    parser.add_argument("chapters", nargs="*", help="numbers or names; without any, all chapters")
     parser.add_argument("-o", dest="output", type=Path, default=ROOT / "_build" / "handout", help="their folder")
     parser.add_argument("--student", action="append", default=[], metavar="ID", help="a variant of its own; repeatable")
+    parser.add_argument("--students", metavar="FILE", help="variants for all of these: an ID on each line")
     given = parser.parse_args(arguments)
     try:
-        for name in given.chapters:
-            for student in given.student or [None]:
-                if student and (submissions.student_of(f"{student}.ipynb") != student or not ID.fullmatch(student)):
-                    raise ValueError(
-                        f"student {student!r}: an ID is letters, digits and . @ _ -, a letter or digit first"
-                    )
-                path = chapter(name)
+        students = _students(given.student, given.students)
+        for path in [chapter(name) for name in given.chapters] or all_chapters():
+            for student in students or [None]:
+                notebook = hand_out(path, student)
                 copy = given.output / path.stem / f"{student}.ipynb" if student else given.output / path.name
-                write(hand_out(name, student), copy)
+                write(notebook, copy)
                 print(copy)
+            page = given.output / f"{path.stem}-sheet.html"
+            store_text(page, sheet(notebook))
+            print(page)
     except (LookupError, ValueError) as error:
         sys.exit(f"{error}".strip())
 

@@ -104,9 +104,11 @@ def _same(actual, expected):
     return bool(torch.isclose(a, e, rtol=0, atol=allowed, equal_nan=True).all())
 
 
-def points(exercise, checked, passed):
-    """Points earned: checked: whether the chapter's check passed; passed: {hidden test: bool}, the ordinary first."""
+def shares(points, checked, passed):
+    """What is earned of so many points, with the check and with the further hidden tests: two numbers.
+
+    checked: whether the chapter's check passed; passed: {hidden test: bool}, the ordinary first.
+    """
     ordinary, *further = passed.values()
-    earned = exercise.points * CHECK_SHARE * (checked and ordinary)
-    earned += exercise.points * (1 - CHECK_SHARE) * sum(further) / len(further)
-    return math.floor(100 * earned + 0.5) / 100
+    earned = points * CHECK_SHARE * (checked and ordinary), points * (1 - CHECK_SHARE) * sum(further) / len(further)
+    return tuple(math.floor(100 * part + 0.5) / 100 for part in earned)

@@ -4,18 +4,24 @@ Knows: bubblewrap, what a sandbox may see, how long it may take. Doesn't know: w
 what its answers are worth (grade.py).
 """
 
+import atexit
 import json
+import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from course.worker import PATIENCE
+from course.worker import BYTES, HEAD, PATIENCE
 from tools.notebooks import ROOT
 
 GIGABYTES = 4  # of memory for an answer, beyond Python and torch
-STARTING = 60  # seconds that a sandbox may take to import torch, on a busy machine
-LINE = 64 << 20  # bytes that a sandbox may say in all
+STARTING = 60  # seconds that a sandbox may take to import torch, or to hand a result over, on a busy machine
+SCRATCH = "/tmp"  # in the sandbox: a little room to write, emptied after each answer
+LATE = "it ran longer than its limit of {:g} s"
+DIED = "its process ended before the answer was judged (os._exit, or out of memory)"
+ENDED = "ended the sandbox that it ran in"
 MISSING = (
     "Students' code is run only in a sandbox, and bubblewrap {}. On Debian and Ubuntu: apt install bubblewrap. "
     "--unprotected runs it without: it can then read the tests, other submissions and your files, and use the network"
@@ -33,26 +39,101 @@ def refuse_unprotected():
         raise ValueError(MISSING.format(f"can't make one with torch here ({tried.stderr.strip()[-500:]})"))
 
 
-def run(jobs, files, seconds, protected=True):
-    """Executes the jobs in a sandbox that sees these files of the book; {job's id: result}, as far as it came.
+class Sandbox:
+    """A process in a sandbox that executes one job after another, each in a process of its own.
 
-    jobs: list of dicts for worker.py; files: paths below ROOT; seconds: of processor time, for each job.
+    files: paths below ROOT that it sees; imports: source that is run once, for all; seconds: of processor time for
+    each job; protected: False leaves out bubblewrap. Raises ValueError if it can't be started.
     """
-    worker = (ROOT / "course" / "worker.py").read_text(encoding="utf-8")
-    order = json.dumps({"seconds": seconds, "gigabytes": GIGABYTES, "jobs": jobs})
-    command = [sys.executable, "-P", "-c", worker]  # -P: what an answer leaves in the working folder is no module
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": "/book" if protected else str(ROOT), "PATH": "/usr/bin:/bin"}
-    if protected:
-        command = ["bwrap", *_view(files), *command]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
-    ) as process:
+
+    def __init__(self, files, imports, seconds, protected=True):
+        self.seconds, self.jobs = seconds, 0
+        worker = (ROOT / "course" / "worker.py").read_text(encoding="utf-8")
+        command = [sys.executable, "-P", "-c", worker]  # -P: nothing in the working folder is a module
+        environment = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
+        environment["PYTHONPATH"] = "/book" if protected else str(ROOT)
+        if protected:
+            command = ["bwrap", *_view(files), *command]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, **pipes, bufsize=0, env=environment, cwd="/")
+        limits = {"seconds": seconds, "gigabytes": GIGABYTES}
+        if self._ask(limits | {"imports": imports, "scratch": SCRATCH if protected else None}, STARTING) is None:
+            raise ValueError(f"a sandbox wasn't ready after {STARTING} s, or ended: is this machine out of memory?")
+
+    def run(self, job):
+        """What came of a job, a dict for worker.py: a dict; None if the sandbox is at its end."""
+        self.jobs += 1
+        if (reply := self._ask(job, STARTING + PATIENCE * self.seconds)) is None:
+            return None
+        content, late = reply
         try:
-            said, _ = process.communicate(order.encode(), timeout=STARTING + PATIENCE * seconds * len(jobs))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            said, _ = process.communicate()
-    return _results(said[:LINE], {job["id"] for job in jobs})
+            result = json.loads(content)
+        except (ValueError, RecursionError):
+            result = None
+        if isinstance(result, dict):
+            return result
+        return {"raised": LATE.format(self.seconds) if late else DIED}
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def _ask(self, message, seconds):
+        """The reply to a message, (bytes, flag); None, and the sandbox is closed, if none comes in so many seconds."""
+        content = json.dumps(message).encode()
+        content = f"{len(content)}".ljust(HEAD).encode() + content
+        deadline = time.monotonic() + seconds
+        try:
+            while content:
+                content = content[self.process.stdin.write(content) :]
+            size, flag = map(int, self._read(HEAD, deadline).split())
+            if not 0 <= size <= BYTES + 1:
+                raise ValueError(f"a reply of {size} bytes")
+            return self._read(size, deadline), bool(flag)
+        except (OSError, EOFError, ValueError):
+            self.close()
+            return None
+
+    def _read(self, size, deadline):
+        parts = bytearray()
+        while len(parts) < size:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                raise EOFError("no reply in time")
+            if not (part := self.process.stdout.read(size - len(parts))):
+                raise EOFError("no more replies")
+            parts += part
+        return bytes(parts)
+
+
+_open = {}  # this process's sandboxes, by what they were made with: to import torch takes longer than most answers
+
+
+def run(job, files, imports, seconds, protected=True):
+    """What came of a job, in a sandbox that earlier jobs of this process with the same files and imports ran in.
+
+    Arguments: as of Sandbox. Returns a dict.
+    """
+    made = (tuple(files), imports, seconds, protected)
+    while True:
+        if made not in _open:
+            _open[made] = Sandbox(*made)
+        box = _open[made]
+        if (result := box.run(job)) is not None:
+            return result
+        del _open[made]
+        # Only what ran first in its sandbox can be blamed for its end: one before it may have spoilt it for others.
+        if box.jobs == 1:
+            return {"raised": ENDED}
+
+
+@atexit.register
+def close():
+    """Ends this process's sandboxes."""
+    while _open:
+        _open.popitem()[1].close()
 
 
 def _view(files):
@@ -61,25 +142,11 @@ def _view(files):
     options = ["--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     # Read-only: to a grader who is root /proc/sys would be writable, and with it the machine; /dev/shm has no limit.
     options += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
-    options += ["--size", str(64 << 20), "--tmpfs", "/tmp"]
+    options += ["--size", str(64 << 20), "--tmpfs", SCRATCH]
     python = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
-    # After /tmp, in which the environment may lie: what is mounted later covers what was there.
+    # After the room to write, in which the environment may lie: what is mounted later covers what was there.
     for path in ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", *sorted(python)]:
         options += ["--ro-bind-try", path, path]
     for file in files:
         options += ["--ro-bind", str(ROOT / file), f"/book/{file}"]
-    return [*options, "--remount-ro", "/", "--chdir", "/tmp"]
-
-
-def _results(said, known):
-    """The lines that are what they should be, by job; a later line of a job doesn't replace an earlier one."""
-    results = {}
-    for line in said.splitlines():
-        try:
-            record = json.loads(line)
-            job, result = record["job"], record["result"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-        if job in known and isinstance(result, dict):
-            results.setdefault(job, result)
-    return results
+    return [*options, "--remount-ro", "/", "--chdir", SCRATCH]

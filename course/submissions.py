@@ -7,6 +7,7 @@ Doesn't know: whether it is right (grade.py). Nothing of a submission is execute
 import ast
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +22,7 @@ TOO_LARGE = f"has more than {BYTES >> 20} MB: clear its outputs (Edit, Clear all
 
 @dataclass(frozen=True)
 class Submission:
-    """student: ID; file: as handed in; answers: {exercise: source}; own: definitions of cells that the student added.
+    """student: ID; file: as handed in; answers: {exercise: source}; own: definitions in cells that the student added.
 
     problem: why nothing in it can be graded, or None.
     """
@@ -52,9 +53,7 @@ def _files(path):
             with zipfile.ZipFile(path) as archive:
                 for info in sorted(archive.infolist(), key=lambda info: info.filename):
                     if _wanted(info.filename):
-                        with archive.open(info) as file:  # read, never extracted: a name can't lead anywhere
-                            content = file.read(BYTES + 1)
-                        yield info.filename, content if len(content) <= BYTES else None
+                        yield info.filename, _member(archive, info)
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} can't be read as a zip file ({error}): download it again") from None
         return
@@ -65,6 +64,16 @@ def _files(path):
         name = file.name if path.is_file() else file.relative_to(path).as_posix()
         if _wanted(name):
             yield name, file.read_bytes() if file.stat().st_size <= BYTES else None
+
+
+def _member(archive, info):
+    """A member's content, read and never extracted, so that a name can't lead anywhere; None if it is too large."""
+    try:
+        with archive.open(info) as file:
+            content = file.read(BYTES + 1)
+    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError):
+        return b""  # encrypted, or damaged: no notebook that can be read, and the others can
+    return content if len(content) <= BYTES else None
 
 
 def _wanted(name):
@@ -106,7 +115,7 @@ def _submission(name, content, course, known):
             exercise = course.exercises.get(found[1])
             # The last answer counts; an untouched stub, copied behind it, is none.
             if exercise and (_plain(source) != _plain(exercise.stub) or found[1] not in answers):
-                answers[found[1]] = source
+                answers[found[1]] = _without_magics(source)
         elif _plain(source) not in known:
             own += _definitions(source)
     if not answers:
@@ -116,12 +125,32 @@ def _submission(name, content, course, known):
 
 
 def _definitions(source):
-    """The imports, functions and classes of a cell that the student added: an answer may lean on them."""
+    """The imports, functions, classes and constants of a cell that the student added: an answer may lean on them."""
     try:
-        kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
-        return [ast.unparse(node) for node in ast.parse(source).body if isinstance(node, kinds)]
+        return [ast.unparse(node) for node in ast.parse(_without_magics(source)).body if _defines(node)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
+
+
+def _defines(node):
+    if isinstance(node, ast.Assign):
+        try:
+            ast.literal_eval(node.value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+
+
+def _without_magics(source):
+    """The source with `pass` in place of the lines that IPython alone understands, if it is no Python with them."""
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return re.sub(r"^([ \t]*)[%!].*", r"\1pass", source, flags=re.MULTILINE)
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return source
 
 
 def _plain(source):

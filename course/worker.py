@@ -1,62 +1,123 @@
-"""Runs inside the sandbox: executes answers, each in a process of its own, and says what came out as JSON lines.
+"""Runs inside the sandbox: executes answers, each in a process of its own, and hands on what that says, as JSON.
 
 Knows: how an answer is run with its check or with the hidden tests, and what its process may not do. Doesn't know: what
 is right; nobody believes what it says of itself. What crosses to the grader is JSON, never code.
+
+Torch and the chapter's imports are loaded once; an answer's process begins as a copy of this one. So that it finds
+nothing of other submissions in its memory, this process never holds one: the answer's process itself reads its job.
 """
 
+import ast
+import contextlib
 import ctypes
+import fcntl
 import io
 import json
 import os
 import platform
+import random
 import resource
 import select
+import shutil
 import signal
 import sys
+import termios
 import time
 import traceback
 
 TEXT = 2_000  # characters of an answer's output that are kept
 BYTES = 8 << 20  # of a result, and of any file
 PATIENCE = 4  # how much longer than its processor time an answer may take: a busy machine must not cost points
-ENDED = "its process ended before the answer was judged (os._exit, or out of memory)"
+HEAD = 16  # bytes before what is said, in either direction: its length and a flag, as text
 
-# Numbers of the system calls that an answer's process is refused: to start, look into or signal others, and to take
-# memory that its limit doesn't count.
+# Numbers of the system calls that an answer's process is refused: to start, look into, signal or slow down others, to
+# take memory that its limit doesn't count, and to leave something behind for the next answer.
 REFUSED = {
     "x86_64": (0xC000003E, 56, 302, {"fork": 57, "vfork": 58, "kill": 62, "ptrace": 101, "tkill": 200, "unshare": 272,
                                 "readv": 310, "writev": 311, "pidfd_signal": 424, "pidfd_open": 434,
                                 "tgkill": 234, "sigqueue": 129, "tgsigqueue": 297,
-                                "shmget": 29, "msgget": 68, "memfd_create": 319}),
+                                "setpriority": 141, "sched_setparam": 142, "sched_setscheduler": 144,
+                                "sched_setaffinity": 203, "sched_setattr": 314, "ioprio_set": 251,
+                                "migrate_pages": 256, "move_pages": 279, "process_madvise": 440,
+                                "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240, "memfd_create": 319,
+                                "add_key": 248, "request_key": 249, "keyctl": 250, "io_uring_setup": 425}),
     "aarch64": (0xC00000B7, 220, 261, {"unshare": 97, "ptrace": 117, "kill": 129, "tkill": 130,
                                   "readv": 270, "writev": 271, "pidfd_signal": 424, "pidfd_open": 434,
                                   "tgkill": 131, "sigqueue": 138, "tgsigqueue": 240,
-                                  "shmget": 194, "msgget": 186, "memfd_create": 279}),
+                                  "setpriority": 140, "sched_setparam": 118, "sched_setscheduler": 119,
+                                  "sched_setaffinity": 122, "sched_setattr": 274, "ioprio_set": 30,
+                                  "migrate_pages": 238, "move_pages": 239, "process_madvise": 440,
+                                  "shmget": 194, "semget": 190, "msgget": 186, "mq_open": 180, "memfd_create": 279,
+                                  "add_key": 217, "request_key": 218, "keyctl": 219, "io_uring_setup": 425}),
 }  # fmt: skip
 CLONE3, CLONE_THREAD = 435, 0x10000
 X32 = 0x40000000  # x86_64's second set of numbers for the same calls begins here
 
 
 def main():
-    """Reads {"seconds", "gigabytes", "jobs": [...]} from stdin; writes a line for each job that ran."""
-    import numpy  # noqa: F401  imported once, here; each job's process begins as a copy of this one
-    import torch  # noqa: F401
+    """Reads {"seconds", "gigabytes", "imports", "scratch"} from stdin, then jobs; answers each to stdout.
 
+    scratch: the folder that is emptied after each job, or None.
+    """
+    order = json.loads(read())
+    import numpy  # noqa: F401  after sys.path is known, before any answer
+    import torch._dynamo  # noqa: F401  which torch loads with the first optimiser, and that takes seconds
+
+    exec(order["imports"], {})
     if sys.platform == "linux":  # or an answer could write to /proc/<this process>/mem, and to its pipe to the grader
         not_dumpable = 4
         ctypes.CDLL(None).prctl(not_dumpable, 0, 0, 0, 0)
-    order = json.load(sys.stdin)
-    for job in order["jobs"]:
-        print(json.dumps(run(job, order["seconds"], order["gigabytes"])), flush=True)
+    said = memoryview(bytearray(BYTES + 1))
+    write(b"")  # ready
+    while another():
+        size, late = run(said, order["seconds"], order["gigabytes"])
+        write(said[:size], late)
+        said[:size] = bytes(size)  # the next answer's process has a copy of this one's memory
+        if order["scratch"]:  # what can't be removed ends this process, and the next job gets a new sandbox
+            for entry in os.scandir(order["scratch"]):
+                shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
 
 
-def run(job, seconds, gigabytes):
-    """What came of one job, in a process of its own that is ended after so many seconds of processor time."""
+def read():
+    """The next message on stdin."""
+    return _exactly(int(_exactly(HEAD)))
+
+
+def _exactly(size):
+    content = b""
+    while len(content) < size:
+        if not (part := os.read(0, size - len(content))):
+            raise EOFError("the grader is gone")
+        content += part
+    return content
+
+
+def write(content, flag=False):
+    """One message to stdout."""
+    os.write(1, f"{len(content)} {int(flag)}".ljust(HEAD).encode())
+    while content:
+        content = content[os.write(1, content) :]
+
+
+def another():
+    """Waits for a job; whether there is one. It stays in the pipe, for its own process."""
+    select.select([0], [], [])
+    waiting = ctypes.c_int()
+    fcntl.ioctl(0, termios.FIONREAD, waiting)
+    return waiting.value > 0
+
+
+def run(said, seconds, gigabytes):
+    """Executes the job that waits, in a process of its own that is ended after so many seconds of processor time.
+
+    What it says is put into the buffer `said`. Returns its length, and whether the process ran out of time.
+    """
     ours, theirs = os.pipe()
     child = os.fork()
     if not child:
         os.close(ours)
         os.setsid()
+        job = json.loads(read())
         confine(seconds, gigabytes)
         try:
             answer = json.dumps(work(job)).encode()
@@ -66,22 +127,18 @@ def run(job, seconds, gigabytes):
             pipe.write(answer)
         os._exit(0)
     os.close(theirs)
-    content, deadline = b"", time.monotonic() + PATIENCE * seconds
-    while len(content) <= BYTES and (left := deadline - time.monotonic()) > 0:
-        if not select.select([ours], [], [], left)[0] or not (part := os.read(ours, 1 << 16)):
+    size, deadline = 0, time.monotonic() + PATIENCE * seconds
+    while size < len(said) and (left := deadline - time.monotonic()) > 0:
+        if not select.select([ours], [], [], left)[0] or not (more := os.readv(ours, [said[size:]])):
             break
-        content += part
+        size += more
     waited = time.monotonic() >= deadline
     os.close(ours)
-    os.kill(child, signal.SIGKILL)
-    _, _, used = os.wait4(child, 0)
-    try:
-        result = json.loads(content)
-    except (ValueError, RecursionError):
-        # The kernel ends a process at its limit by a finer clock than the one that is reported here.
-        late = waited or used.ru_utime + used.ru_stime >= 0.95 * int(seconds)
-        result = {"raised": f"it ran longer than its limit of {seconds:g} s" if late else ENDED}
-    return {"job": job["id"], "result": result}
+    os.kill(-1 if os.getpid() == 1 else child, signal.SIGKILL)  # of a sandbox's first process -1 means: all others
+    _, status, used = os.wait4(child, 0)
+    # A process that ignores the signal is killed a second later, by a clock that may differ from the one reported here.
+    late = os.waitstatus_to_exitcode(status) == -signal.SIGXCPU or used.ru_utime + used.ru_stime >= int(seconds)
+    return size, waited or late
 
 
 def confine(seconds, gigabytes):
@@ -90,13 +147,13 @@ def confine(seconds, gigabytes):
         in_use = int(file.read().split()[0]) * resource.getpagesize()
     limits = {
         resource.RLIMIT_AS: in_use + int(gigabytes * 2**30),
-        resource.RLIMIT_CPU: int(seconds),
         resource.RLIMIT_FSIZE: BYTES,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: 256,
     }
     for name, limit in limits.items():
         resource.setrlimit(name, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
     if platform.machine() in REFUSED and sys.platform == "linux":
         refuse_system_calls(*REFUSED[platform.machine()])
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -146,10 +203,19 @@ class Kept(io.TextIOBase):
 
 def work(job):
     """Executes the answer, then its check or its hidden tests."""
+    import numpy
+    import torch
+
     sys.stdout = sys.stderr = kept = Kept()
+    for seed in (random.seed, numpy.random.seed, torch.manual_seed):  # the same submission, the same mark
+        seed(job["seed"])
     namespace = {"__name__": "__main__"}
-    for name, source in (("imports", job["imports"]), ("your own cells", job["own"]), ("your cell", job["answer"])):
-        exec(compile(source, name, "exec"), namespace)
+    exec(job["imports"], namespace)
+    for statement in ast.parse(job["own"]).body:
+        # One may fail, such as the import of a module that is not here; it matters only to an answer that uses it.
+        with contextlib.suppress(Exception):
+            exec(compile(ast.Module([statement], []), "your own cells", "exec"), namespace)
+    exec(compile(job["answer"], "your cell", "exec"), namespace)
     if job["kind"] == "check":
         kept.text = ""
         try:

@@ -4,11 +4,8 @@ A chapter's exercises stand in its notebook, their checks in exercises/<chapter>
 tests/wrong_answers/<chapter>.py. These tests take whatever chapters there are.
 """
 
-import copy
 import importlib
-import os
 import re
-import sys
 from pathlib import Path
 
 import nbformat
@@ -306,51 +303,3 @@ def test_a_transposed_square_is_found(expected):
 def test_two_different_tensors_always_get_a_sentence(actual, expected):
     symptom = diagnose(actual, expected)
     assert isinstance(symptom, str) and symptom and "\n" not in symptom or torch.equal(actual, expected)
-
-
-# --------------------------------------------------------------------------------------------------------- nbgrader
-
-
-def mini(chapter):
-    """The chapter's exercises alone, in a notebook that runs in seconds."""
-    setup = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{chapter.imports()}"
-    pairs = [cell for name in chapter.solutions for cell in (chapter.solutions[name], chapter.checks[name])]
-    cells = [nbformat.v4.new_code_cell(setup, id="setup"), *copy.deepcopy(pairs)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return nbformat.v4.new_notebook(cells=cells, metadata=kernel)
-
-
-@pytest.mark.filterwarnings("ignore:Object of type")  # nbgrader's database
-@each_chapter
-def test_nbgrader_makes_the_hand_out_and_gives_the_points(chapter, tmp_path, monkeypatch):
-    apps = pytest.importorskip("nbgrader.apps", reason="nbgrader is not installed (pip install nbgrader==0.9.6)")
-    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))  # for alembic
-    monkeypatch.chdir(tmp_path)
-    source = mini(chapter)
-    (tmp_path / "source/chapter").mkdir(parents=True)
-    nbformat.write(source, tmp_path / "source/chapter/chapter.ipynb")
-    course = {"root": str(tmp_path), "course_id": "book"}
-    patience = {"timeout": 300, "startup_timeout": 300}
-    api = apps.NbGraderAPI(config=Config({"CourseDirectory": course, "ExecutePreprocessor": patience}))
-    made = api.generate_assignment("chapter")
-    assert made["success"], made["log"]
-
-    released = nbformat.read(tmp_path / "release/chapter/chapter.ipynb", as_version=4)
-    code = [cell for cell in released.cells if cell.cell_type == "code"]
-    assert [cell.source for cell in code[1:]] == [SOLUTION.sub(STUB, cell.source) for cell in source.cells[1:]]
-
-    points = {name: cell.metadata["nbgrader"]["points"] for name, cell in chapter.checks.items()}
-    students = {"right": list(points), "all_but_last": list(points)[:-1]}
-    for student, solved in students.items():
-        handed_in = copy.deepcopy(released)
-        for cell in handed_in.cells:
-            name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if name in solved:
-                cell.source = chapter.solutions[name].source
-        folder = tmp_path / "submitted" / student / "chapter"
-        folder.mkdir(parents=True)
-        nbformat.write(handed_in, folder / "chapter.ipynb")
-        graded = api.autograde("chapter", student)
-        assert graded["success"], graded["log"]
-        with api.gradebook as gradebook:
-            assert gradebook.find_submission("chapter", student).score == sum(points[name] for name in solved)

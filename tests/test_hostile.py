@@ -68,6 +68,22 @@ def attack():
     if called((57 if x86 else 220) | 0x40000000) == 0:
         os._exit(0)
 """,
+    "slow_the_parent_down": """
+def attack():
+    os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)
+""",
+    "move_the_parent_to_one_core": """
+def attack():
+    os.sched_setaffinity(os.getppid(), {0})
+""",
+    "leave_a_message_queue": """
+def attack():
+    called(240 if x86 else 180, b"x", os.O_CREAT | os.O_RDWR, 0o600, None)
+""",
+    "leave_a_key": """
+def attack():
+    called(248 if x86 else 217, b"user", b"x", b"x", 1, -4)
+""",
     "write_where_python_lies": """
 def attack():
     open(torch.__file__, "a")
@@ -91,40 +107,113 @@ raise SystemExit("done")
 """
 
 
-def job(name, source):
+def job(source, name=TARGET):
     check = {"kind": "check", "check_imports": COURSE.check_imports}
     return grade._job(COURSE.exercises[name], source, "", COURSE, 1) | check
 
 
+def run(jobs):
+    """Results of the jobs, one after another in the same sandbox, and the number of sandboxes that had to be made."""
+    imports, made = f"{COURSE.imports}\n{COURSE.check_imports}", []
+
+    class Counted(sandbox.Sandbox):
+        def __init__(self, *arguments):
+            made.append(self)
+            super().__init__(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox, "Sandbox", Counted)
+        results = [sandbox.run(one, FILES, imports, 10) for one in jobs]
+    return results, len(made)
+
+
+SOLVED = job(COURSE.exercises[WITNESS].solution, WITNESS)
+
+
 @needs_sandbox
 def test_no_way_out_leads_anywhere():
-    jobs = [job(TARGET, TRY + attack + OUTCOME) | {"id": name} for name, attack in ATTACKS.items()]
-    results = sandbox.run([*jobs, job(WITNESS, COURSE.exercises[WITNESS].solution)], FILES, 20)
-    assert {n for n in ATTACKS if "refused: " not in results[n]["raised"]} == set(), results
-    witness = results[WITNESS]
-    assert witness["checked"] is True and witness["text"].startswith(f"{WITNESS}: right.")
+    attacks, count = run([*(job(TRY + attack + OUTCOME) for attack in ATTACKS.values()), SOLVED])
+    *attacks, witness = attacks
+    refused = ["refused: " in result["raised"] for result in attacks]
+    assert all(refused), [
+        (name, result) for name, result, fine in zip(ATTACKS, attacks, refused, strict=True) if not fine
+    ]
+    assert witness["checked"] is True and witness["text"].startswith(f"{WITNESS}: right.") and count <= 1
 
 
 @needs_sandbox
-def test_modules_left_in_the_working_folder_are_not_imported():
+def test_what_an_answer_leaves_in_its_folder_is_gone_for_the_next():
     plant = "for name in ('exercises', 'utils', 'traceback'): open(f'/tmp/{name}.py', 'w').write('1 / 0')"
-    results = sandbox.run([job(TARGET, plant), job(WITNESS, COURSE.exercises[WITNESS].solution)], FILES, 20)
-    assert results[WITNESS]["checked"] is True, results
+    look = "import os\nraise SystemExit(os.listdir('/tmp'))"
+    (_, found, witness), count = run([job(plant), job(look), SOLVED])
+    assert found["raised"].endswith(": []") and witness["checked"] is True and count <= 1
+    # A folder that can't be emptied costs its sandbox, not the next answer.
+    (_, witness), count = run([job("import os\nos.makedirs('/tmp/a/b')\nos.chmod('/tmp/a', 0)"), SOLVED])
+    assert witness["checked"] is True and count == 1
+
+
+@needs_sandbox
+def test_an_answer_finds_nothing_of_an_earlier_one_in_its_memory():
+    """That the search would find it is seen on the answer's own text."""
+    search = """
+import ctypes, os
+def found(word):
+    count = 0
+    for line in open("/proc/self/maps"):
+        place, rights, *_, path = line.rstrip("\\n").split(maxsplit=5) + [""] * (6 - len(line.split()))
+        if rights.startswith("rw") and (not path or path == "[heap]"):
+            low, high = (int(end, 16) for end in place.split("-"))
+            for start in range(low, high, 1 << 24):
+                count += ctypes.string_at(start, min(1 << 24, high - start)).count(word)
+    return count
+raise SystemExit(f"{found(bytes(reversed(b'9hcihwdrowaton'))) - 1} times")  # one is the word it looks for
+"""
+    (_, earlier, own), _ = run([job("secret = 'notawordwhich9'"), job(search), job(f"'notawordwhich9'\n{search}")])
+    assert earlier["raised"].endswith(": 0 times"), earlier
+    assert int(own["raised"].split()[-2]) > 0, own
 
 
 @needs_sandbox
 def test_threads_and_ones_own_limits_still_work():
     honest = "import resource, threading\nresource.getrlimit(resource.RLIMIT_AS)\nt = threading.Thread(target=print)\n"
     source = COURSE.exercises[TARGET].solution + f"\n{honest}t.start()\nt.join()\n"
-    assert sandbox.run([job(TARGET, source)], FILES, 20)[TARGET]["checked"] is True
+    (result,), _ = run([job(source)])
+    assert result["checked"] is True
+
+
+@needs_sandbox
+def test_numbers_at_random_are_the_same_each_time():
+    drawn = "random.random(), numpy.random.rand(), torch.rand(1), hash('a')"
+    draw = f"import random, numpy\nraise SystemExit(({drawn}))"
+    (first,), _ = run([job(draw)])
+    sandbox.close()
+    (_, second), _ = run([job("torch.rand(3)"), job(draw)])
+    assert first == second
+
+
+class Box:
+    """A sandbox that ends with its job number `lives`."""
+
+    def __init__(self, lives):
+        self.lives, self.jobs = lives, 0
+
+    def run(self, job):
+        self.jobs += 1
+        return {"said": job} if self.jobs < self.lives else None
 
 
 def test_an_answer_is_blamed_only_for_a_sandbox_in_which_it_ran_first(monkeypatch):
-    """The first answer breaks its sandbox for those behind it, and says a result of its own."""
-    runs = iter([{"a": {}}, {"b": {}}, {}, {"d": {}}])  # sandboxes for abcd, bcd, cd, d
-    monkeypatch.setattr(sandbox, "run", lambda *_: next(runs))
-    results = grade._run_all([{"id": name} for name in "abcd"], [], 1, True)
-    assert results == {"a": {}, "b": {}, "c": {"raised": grade.ENDED}, "d": {}}
+    lives = iter([2, 3, 1, 9])  # a | b c | c's second | d; b and c meet a sandbox that another one may have spoilt
+    monkeypatch.setattr(sandbox, "_open", {})
+    monkeypatch.setattr(sandbox, "Sandbox", lambda *_: Box(next(lives)))
+    results = [sandbox.run(name, [], "", 1) for name in "abcde"]
+    assert results == [{"said": "a"}, {"said": "b"}, {"said": "c"}, {"raised": sandbox.ENDED}, {"said": "e"}]
+
+
+def test_a_sandbox_that_doesnt_start_costs_nobody_a_point(monkeypatch):
+    monkeypatch.setattr(sandbox.sys, "executable", "false")
+    with pytest.raises(ValueError, match="a sandbox wasn't ready"):
+        sandbox.Sandbox([], "", 1, protected=False)
 
 
 def test_what_an_answer_says_is_cut_and_can_be_written(tmp_path):

@@ -217,15 +217,21 @@ def _client(missing, folder, scheduler, workers):
             client = stack.enter_context(Client(cluster))
             client.wait_for_workers(len(cluster.workers))
         else:
-            try:
-                client = stack.enter_context(Client(scheduler, timeout="5s"))
-            except OSError as error:
-                raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
-            if not client.nthreads():
-                print(f"Waiting for a worker at {scheduler}; reruns.md shows how to start one", flush=True)
-                client.wait_for_workers(1)
+            client = stack.enter_context(connect(scheduler))
             _refuse_workers(client, missing[0], folder)
         yield client
+
+
+def connect(scheduler):
+    """A Dask client of the scheduler at this address, once it has a worker. Raises ValueError if none answers."""
+    try:
+        client = Client(scheduler, timeout="5s")
+    except OSError as error:
+        raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
+    if not client.nthreads():
+        print(f"Waiting for a worker at {scheduler}; reruns.md shows how to start one", flush=True)
+        client.wait_for_workers(1)
+    return client
 
 
 def local_cluster(environments):
@@ -249,8 +255,12 @@ def _refuse_workers(client, run, folder):
         return unfit(Run(**run), mark, dask_worker.state.nthreads)
 
     with tempfile.NamedTemporaryFile(prefix=".mark", dir=folder) as mark:
-        answers = client.run(problem, vars(run), mark.name)
-    for address, answer in answers.items():
+        refuse_unfit(client, problem, vars(run), mark.name)
+
+
+def refuse_unfit(client, problem, *arguments):
+    """Raises ValueError, naming the worker, if problem(*arguments, dask_worker) says something of one of them."""
+    for address, answer in client.run(problem, *arguments).items():
         if answer:
             raise ValueError(f"worker {address} {answer}")
 
