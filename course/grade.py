@@ -37,14 +37,15 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
     """
     seed = variants.first_seed(submission.student, course.name)
     marks = {"student": submission.student, "file": submission.file, "chapter": course.name, "first_seed": seed}
-    written = {n: s for n, s in submission.answers.items() if s.strip() != course.exercises[n].stub.strip()}
-    jobs = [_job(course.exercises[name], source, submission.own, course, seed) for name, source in written.items()]
-    checked = _checked(jobs, course, seconds, protected)
-    more = {"kind": "tests", "tests": tests[0], "hidden": Path(hidden.__file__).read_text(encoding="utf-8")}
-    tested = {job["id"]: sandbox.run(job | more, ["utils"], course.imports, seconds, protected) for job in jobs}
+    checks, more = jobs(submission, course, tests)
+    # Where the book's checks can be read, no hidden test is run.
+    files = ["utils", "exercises/__init__.py", f"exercises/{course.module}.py"]
+    imports = f"{course.imports}\n{course.check_imports}"
+    checked = {job["id"]: sandbox.run(job, files, imports, seconds, protected) for job in checks}
+    tested = {job["id"]: sandbox.run(job, ["utils"], course.imports, seconds, protected) for job in more}
     marks["exercises"] = {}
     for name, exercise in course.exercises.items():
-        if name in written:
+        if name in checked:
             passed = _passed(tested[name], name, course, tests, seed)
             entry = _judge(exercise, checked[name], passed)
         else:
@@ -56,17 +57,21 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
     return marks
 
 
-def _job(exercise, source, own, course, seed):
-    names = {"id": exercise.name, "exercise": exercise.name, "name": exercise.answer}
-    return names | {"imports": course.imports, "own": own, "answer": source, "check": exercise.check, "seed": seed}
+def jobs(submission, course, tests):
+    """What worker.py is to do for a submission: the jobs of its checks, and those of its hidden tests, two lists.
 
-
-def _checked(jobs, course, seconds, protected):
-    """{exercise: result} of the chapter's own checks. Where these can be read, no hidden test is run."""
-    files = ["utils", "exercises/__init__.py", f"exercises/{course.module}.py"]
-    imports = f"{course.imports}\n{course.check_imports}"
-    kind = {"kind": "check", "check_imports": course.check_imports}
-    return {job["id"]: sandbox.run(job | kind, files, imports, seconds, protected) for job in jobs}
+    An answer that is still the stub has none.
+    """
+    seed = variants.first_seed(submission.student, course.name)
+    check = {"kind": "check", "check_imports": course.check_imports}
+    more = {"kind": "tests", "tests": tests[0], "hidden": Path(hidden.__file__).read_text(encoding="utf-8")}
+    found = []
+    for name, source in submission.answers.items():
+        exercise = course.exercises[name]
+        if source.strip() != exercise.stub.strip():
+            names = {"id": name, "exercise": name, "name": exercise.answer, "seed": seed, "check": exercise.check}
+            found.append(names | {"imports": course.imports, "own": submission.own, "answer": source})
+    return [job | check for job in found], [job | more for job in found]
 
 
 def _passed(result, name, course, tests, seed):

@@ -46,7 +46,11 @@ def make(name, file, folder=hidden.FOLDER, protected=True):
     """
     course, path = chapters.load(name), chapter(name)
     source, _ = hidden.load(folder, course)
-    paths = [path, *(code for part in BOOK for code in sorted((ROOT / part).rglob("*")) if code.is_file())]
+    paths = [
+        path,
+        ROOT / "data" / "manifest.json",
+        *(code for part in BOOK for code in sorted((ROOT / part).rglob("*")) if code.is_file()),
+    ]
     paths = [path for path in paths if "__pycache__" not in path.parts]
     texts = {
         "setup.sh": SETUP,

@@ -1,5 +1,6 @@
 """Grading: right answers earn points wherever the notebook has been, hostile ones earn nothing and stop nothing."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -7,10 +8,11 @@ import zipfile
 
 import nbformat
 import pytest
+from distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course import chapter as chapters
-from course import grade, hidden, sandbox, submissions
+from course import feedback, grade, hidden, sandbox, submissions
 
 COURSE = chapters.load("02")
 TARGET = "softmax-backward"  # the exercise in whose place a hostile answer stands; the one behind it is solved
@@ -134,10 +136,11 @@ def test_a_batch_right_half_empty_and_hostile(tmp_path, tests, capsys):
 
 
 def test_nothing_that_is_expected_enters_the_sandbox(tests):
-    exercise = COURSE.exercises[TARGET]
-    job = json.dumps(grade._job(exercise, "answer", "", COURSE, 1))
-    body = re.search(r"### BEGIN SOLUTION\n(.*?)### END", exercise.solution, re.S)[1]
-    assert not any(line.strip() in job for line in body.splitlines() if line.strip())
+    submission = submissions.Submission("ada", "ada.ipynb", {TARGET: "answer"})
+    jobs = json.dumps(grade.jobs(submission, COURSE, tests))
+    body = re.search(r"### BEGIN SOLUTION\n(.*?)### END", COURSE.exercises[TARGET].solution, re.S)[1]
+    assert jobs.count("answer") >= 2
+    assert not any(line.strip() in jobs for line in body.splitlines() if line.strip())
     assert "mean" not in tests[0].partition("def softmax_rows")[2].partition("def layer_norm")[0]
 
 
@@ -185,14 +188,80 @@ def test_what_cant_be_graded_is_refused_with_its_reason(tmp_path, content, probl
 
 def test_answers_are_found_without_metadata_in_any_order_among_other_cells():
     stub = COURSE.exercises[TARGET].stub
-    cells = [stub, solutions()[TARGET] + "  \n", "import scipy\n\n\ndef helper(x):\n    return x\n\n\nprint(1)", stub]
+    own = "import scipy\n\n\ndef helper(x):\n    return x\n\n\nRATE = -0.5\nnet = build()\nprint(1)"
+    cells = [stub, solutions()[TARGET] + "  \n", own, stub]
     whole = notebook(cells)
     whole.cells.append(new_markdown_cell("hello"))
     content = nbformat.writes(whole)
     known = {submissions._plain(exercise.check) for exercise in COURSE.exercises.values()}
     found = submissions._submission("ada.ipynb", content.encode(), COURSE, known)
     assert found.answers == {TARGET: cells[1]} and found.problem is None
-    assert found.own == "import scipy\ndef helper(x):\n    return x"
+    assert found.own == "import scipy\ndef helper(x):\n    return x\nRATE = -0.5"
+
+
+def test_a_damaged_or_locked_member_of_a_zip_file_is_named_and_the_others_are_read(tmp_path):
+    good = nbformat.writes(notebook(solutions().values()))
+    with zipfile.ZipFile(tmp_path / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("ada.ipynb", "bob.ipynb", "eve.ipynb"):
+            archive.writestr(name, good)
+    content = bytearray((tmp_path / "all.zip").read_bytes())
+    header = content.index(b"PK\x01\x02")  # of ada, in the directory at the end
+    content[header + 8] |= 1  # "encrypted"
+    damaged = content.index(b"bob.ipynb") + len(b"bob.ipynb")
+    content[damaged : damaged + 20] = bytes(20)
+    (tmp_path / "all.zip").write_bytes(content)
+    ada, bob, eve = submissions.collect(tmp_path / "all.zip", COURSE)
+    assert "is no notebook that can be read" in ada.problem and "is no notebook that can be read" in bob.problem
+    assert eve.problem is None and len(eve.answers) == 5
+
+
+def test_lines_that_ipython_alone_understands_dont_spoil_an_answer():
+    answer = f"%matplotlib inline\n!pip list\n{solutions()[TARGET]}"
+    found = submissions._submission("ada.ipynb", nbformat.writes(notebook([answer])).encode(), COURSE, set())
+    compile(found.answers[TARGET], "answer", "exec")
+    assert found.answers[TARGET].count("\n") == answer.count("\n")  # so that its lines keep their numbers
+    in_a_text = HEAD + 'text = """\n%x\n"""\n'
+    found = submissions._submission("ada.ipynb", nbformat.writes(notebook([in_a_text])).encode(), COURSE, set())
+    assert found.answers[TARGET] == in_a_text
+
+
+def test_no_feedback_page_replaces_another(tmp_path):
+    passed = {"first": False, "second": False}
+    entry = {"points": 0, "text": "", "checked": False, "passed": passed, "of": 25}
+    marks = {"file": "f", "chapter": COURSE.name, "total": 0, "remark": None}
+    marks["exercises"] = dict.fromkeys(COURSE.exercises, entry)
+    students = ["x", "x-2", "x", "X", "x-2"]
+    feedback.write([marks | {"student": student} for student in students], COURSE, tmp_path)
+    pages = list((tmp_path / "feedback").iterdir())
+    assert len({page.name.lower() for page in pages}) == len(students)
+
+
+@pytest.fixture
+def cluster():
+    """cluster(threads) gives the address of a Dask scheduler with one worker, which has so many threads."""
+    with contextlib.ExitStack() as stack:
+
+        def start(threads):
+            options = {"n_workers": 1, "threads_per_worker": threads, "dashboard_address": None}
+            return stack.enter_context(LocalCluster(**options, processes=True)).scheduler_address
+
+        yield start
+
+
+@needs_sandbox
+def test_a_cluster_by_its_address_grades_and_a_worker_that_cant_is_named(cluster, tests, tmp_path, monkeypatch):
+    found = [submissions.Submission("ada", "ada.ipynb", {TARGET: solutions()[TARGET]})]
+    address = cluster(1)
+    (marks,) = grade.grade_all(COURSE, found, tests, tmp_path, scheduler=address)
+    assert marks["total"] == COURSE.exercises[TARGET].points
+    (tmp_path / "marks").rename(tmp_path / "old")
+    with pytest.raises(ValueError, match="worker tcp://.* has 2 threads"):
+        grade.grade_all(COURSE, found, tests, tmp_path, scheduler=cluster(2))
+    monkeypatch.setattr(grade, "_basis", lambda *_: ["other"])  # here, not in the worker
+    with pytest.raises(ValueError, match="worker tcp://.* has another version of 02-backpropagation"):
+        grade.grade_all(COURSE, found, tests, tmp_path, scheduler=address)
+    with pytest.raises(ValueError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        grade.grade_all(COURSE, found, tests, tmp_path, scheduler="tcp://127.0.0.1:9")
 
 
 def test_without_a_sandbox_it_refuses_and_says_what_to_install(monkeypatch):

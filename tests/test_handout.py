@@ -1,5 +1,6 @@
 """Hand-outs: nothing in them that a student should find, all in them that a student needs."""
 
+import itertools
 import re
 
 import nbformat
@@ -100,6 +101,38 @@ def test_the_grader_finds_the_id_in_the_name_of_a_copy(tmp_path):
     handout.main(["02", "-o", str(tmp_path), "--student", "ada", "--student", "grace"])
     found = submissions.collect(tmp_path, chapters.load("02"))
     assert [submission.student for submission in found] == ["ada", "grace"]
+
+
+def test_one_command_makes_all_chapters_for_a_list_of_students(tmp_path, monkeypatch):
+    monkeypatch.setattr(handout, "all_chapters", lambda: [chapter("02"), chapter("05")])
+    (tmp_path / "ids.txt").write_text("\ufeffada\r\n\r\n grace@x.org \r\n", encoding="utf-8")
+    handout.main(["-o", str(tmp_path / "out"), "--students", str(tmp_path / "ids.txt")])
+    made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*") if path.is_file()}
+    names = ("02-backpropagation", "05-adam")
+    assert made == {
+        *(f"{name}-sheet.html" for name in names),
+        *(f"{name}/{student}.ipynb" for name in names for student in ("ada", "grace@x.org")),
+    }
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [(None, "can't be read"), ("\n\n", "expected an ID on each line"), ("ada\nAda\n", "an ID stands twice")],
+)
+def test_a_list_of_students_that_cant_be_used_is_refused(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "ids.txt").write_text(content)
+    with pytest.raises(SystemExit, match=message):
+        handout.main(["02", "-o", str(tmp_path / "out"), "--students", str(tmp_path / "ids.txt")])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_place_to_write_is_marked(name):
+    cells = handout.hand_out(name).cells
+    for before, cell in itertools.pairwise(cells):
+        if "# EXERCISE: " in cell.source and cell.cell_type == "code":
+            assert "✏️ **Your turn:**" in before.source and "raise NotImplementedError()" in cell.source
 
 
 @pytest.mark.parametrize("student", ["..", "../ada", ".ada", "lovelace_1_2_x", "a\nb"])
