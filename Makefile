@@ -42,7 +42,7 @@ sweep: $(VENV)/installed  ## rerun one chapter over a grid: make sweep CHAPTER=0
 seeds: $(VENV)/installed  ## for maintainers: rerun every chapter with SEEDS=20 other seeds, store the claims' counts
 	@$(RUN) -m tools.seeds $(SEEDS) $(CHAPTER)
 
-handout: $(VENV)/installed  ## make the students' copy of a chapter: make handout CHAPTER=02
+handout: $(VENV)/installed  ## make the students' copies, of one chapter (make handout CHAPTER=02) or of all
 	@$(RUN) -m course.handout $(CHAPTER)
 
 grade: $(VENV)/installed  ## grade course work: make grade CHAPTER=02 FROM=submissions.zip
