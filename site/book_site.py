@@ -16,6 +16,7 @@ import markup
 import myst_nb.sphinx_
 import nbformat
 import publishing
+import quick
 from docutils import nodes
 from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE, NbElementRenderer
 from sphinx.errors import ConfigError
@@ -214,6 +215,7 @@ def setup(app):
     app.add_post_transform(ShowPictureUntilMounted)
     app.add_css_file("book.css", priority=900)
     markup.setup(app)
+    quick.setup(app)
     app.connect("config-inited", configure)
     app.connect("builder-inited", copy_mathjax)
     app.connect("source-read", say_how_colab_stands)

@@ -1,5 +1,7 @@
 """The site as files: what a cell's output becomes, the Colab button with and without an address, generated pages."""
 
+import base64
+import io
 import json
 import re
 from urllib.parse import unquote, urldefrag
@@ -7,6 +9,7 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 from tests import mini_site
@@ -83,6 +86,30 @@ def test_no_page_loads_anything_from_another_host(all_pages):
         for tag in parsed.find_all(["script", "img", "link"]):
             address = tag.get("src") or tag.get("href") or ""
             assert not re.match(r"(https?:)?//", address), f"{path} loads {address}"
+
+
+def test_page_has_one_stylesheet_and_no_script_that_blocks(all_pages):
+    for path, parsed in all_pages:
+        if path.name != "404.html" and "_static" not in path.parts:
+            assert len(parsed.find_all("link", rel="stylesheet")) == 1, path
+            assert [
+                script["src"] for script in parsed.find_all("script", src=True) if not script.has_attr("defer")
+            ] == []
+
+
+def test_stylesheet_has_the_icons_in_use_alone_and_all_that_it_refers_to(site):
+    sheet = site / page(site, "index.html").find("link", rel="stylesheet")["href"]
+    css = sheet.read_text(encoding="utf-8")
+    icons = {name: int(code, 16) for name, code in re.findall(r'\.(fa-[\w-]+):before\{content:"\\(\w+)"', css)}
+    assert {"fa-magnifying-glass", "fa-xmark"} <= {*re.findall(r"fa-[\w-]+", css)} and len(
+        icons
+    ) < 20  # a page's, a script's
+    (font,) = re.findall(r"url\(data:font/woff;base64,([^)]+)\)", css)
+    assert set(icons.values()) <= set(TTFont(io.BytesIO(base64.b64decode(font))).getBestCmap())
+    assert len(font) < 8_000
+    assert "@import" not in css and "div.highlight" in css  # basic.css, which the theme's sheet imports
+    for address in re.findall(r"url\([\"']?(?!data:)([^)\"']+)", css):
+        assert (sheet.parent / address).is_file(), address
 
 
 def test_every_link_within_the_site_leads_somewhere(all_pages):
