@@ -31,7 +31,7 @@ def write(marks, course, output):
 def feedback(marks):
     """The student's page, as HTML. Of the hidden tests it says how many agreed, never what they are."""
     title = f"{marks['chapter']}: {marks['total']:g} of {sum(e['of'] for e in marks['exercises'].values())} points"
-    parts = [f"<p>{escape(marks['student'])}, {escape(marks['file'])}</p>"]
+    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(marks['student'])}, {escape(marks['file'])}</p>"]
     if marks["remark"]:
         parts.append(f"<p><strong>{escape(marks['remark'])}</strong></p>")
     for name, entry in marks["exercises"].items():

@@ -10,12 +10,14 @@ import argparse
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import sys
 from functools import lru_cache
 from pathlib import Path
 
 from distributed import Client, as_completed
+from distributed.utils import silence_logging_cmgr
 
 from course import chapter as chapters
 from course import feedback, hidden, sandbox, submissions, variants, worker
@@ -130,7 +132,8 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
 @contextlib.contextmanager
 def _client(scheduler, workers, course, tests, protected):
     """A Dask client whose workers can grade. Raises ValueError, naming the worker, if one of them can't."""
-    with contextlib.ExitStack() as stack:
+    # What Dask logs of its own start and end is of no use to a teacher.
+    with silence_logging_cmgr(logging.CRITICAL), contextlib.ExitStack() as stack:
         if scheduler is None:
             # One thread for the solutions, as for the answers, so that marks never vary.
             cluster = stack.enter_context(local_cluster([{"OMP_NUM_THREADS": "1"}] * workers))
