@@ -100,4 +100,5 @@ def store(css, folder):
 
 
 def setup(app):
-    app.connect("build-finished", make_quick)
+    # After the theme, which writes the colours of code for light and dark at the same event.
+    app.connect("build-finished", make_quick, priority=900)

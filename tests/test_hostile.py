@@ -210,6 +210,24 @@ def test_an_answer_is_blamed_only_for_a_sandbox_in_which_it_ran_first(monkeypatc
     assert results == [{"said": "a"}, {"said": "b"}, {"said": "c"}, {"raised": sandbox.ENDED}, {"said": "e"}]
 
 
+def test_no_more_sandboxes_stay_open_than_a_chapter_needs(monkeypatch):
+    made, closed = [], []
+
+    class Counted(Box):
+        def __init__(self, *arguments):
+            super().__init__(9)
+            made.append(self)
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(sandbox, "_open", {})
+    monkeypatch.setattr(sandbox, "Sandbox", Counted)
+    for imports in ("check 2", "tests 2", "check 2", "check 5", "tests 5", "check 5"):
+        sandbox.run("a", [], imports, 1)
+    assert len(made) == 4 and closed == made[:2] and list(sandbox._open.values()) == made[2:]
+
+
 def test_a_sandbox_that_doesnt_start_costs_nobody_a_point(monkeypatch):
     monkeypatch.setattr(sandbox.sys, "executable", "false")
     with pytest.raises(ValueError, match="a sandbox wasn't ready"):

@@ -17,6 +17,7 @@ from tools.notebooks import chapters as paths
 from tools.notebooks import code_cells
 
 WRONG = "return None"
+EMPTY_TOO = "02-backpropagation"  # nbgrader takes half a minute for a notebook, and an empty one is alike in all
 
 
 def hand_in(released, course, solved, spoilt=None):
@@ -54,7 +55,9 @@ def test_nbgrader_makes_the_hand_out_and_gives_the_marks(name, tmp_path, monkeyp
     *most, last = course.exercises
     tests = hidden.load(hidden.FOLDER, course)
     totals = {}
-    for student, solved in {"right": [*most, last], "half": most, "empty": []}.items():
+    students = {"right": [*most, last], "half": most, "empty": []}
+    for student in students if name == EMPTY_TOO else ("right", "half"):
+        solved = students[student]
         submitted = tmp_path / "submitted" / student / name / f"{name}.ipynb"
         submitted.parent.mkdir(parents=True)
         nbformat.write(hand_in(released, course, solved, last if student == "half" else None), submitted)
@@ -66,4 +69,4 @@ def test_nbgrader_makes_the_hand_out_and_gives_the_marks(name, tmp_path, monkeyp
         with api.gradebook as gradebook:
             totals[student] = gradebook.find_submission(name, student).score
         assert totals[student] == pytest.approx(marks["total"], abs=0.02), marks  # ours are rounded
-    assert totals["right"] == pytest.approx(100) and totals["empty"] == 0 < totals["half"] < 100
+    assert totals["right"] == pytest.approx(100) and 0 < totals["half"] < 100 and totals.get("empty", 0) == 0

@@ -107,6 +107,7 @@ def test_stylesheet_has_the_icons_in_use_alone_and_all_that_it_refers_to(site):
     (font,) = re.findall(r"url\(data:font/woff;base64,([^)]+)\)", css)
     assert set(icons.values()) <= set(TTFont(io.BytesIO(base64.b64decode(font))).getBestCmap())
     assert len(font) < 8_000
+    assert 'html[data-theme="dark"] .highlight' in css  # the theme writes it last of all
     assert "@import" not in css and "div.highlight" in css  # basic.css, which the theme's sheet imports
     for address in re.findall(r"url\([\"']?(?!data:)([^)\"']+)", css):
         assert (sheet.parent / address).is_file(), address
