@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -106,6 +107,7 @@ def memory_over_many(folder, course, tests):
 
 def main():
     torch.set_num_threads(1)  # as in the sandboxes
+    warnings.filterwarnings("ignore", message="Object of type")  # nbgrader's database
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # nbgrader's alembic
     course = chapters.load(CHAPTER)
     tests = hidden.load(hidden.FOLDER, course)
