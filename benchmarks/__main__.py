@@ -1,4 +1,4 @@
-"""python -m benchmarks runs them all, but for cifar10_speed, grading and sweep: those take long and are asked for by name."""
+"""python -m benchmarks runs the short ones; cifar10_speed, grading and sweep take long and are asked for by name."""
 
 from benchmarks import autograd_engine, training_loop
 
