@@ -83,7 +83,7 @@ def _passed(result, name, course, tests, seed):
     return {test: hidden.agree(given.get(test), right[test]) for test in tests[1][name]}
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=16)  # a chapter of one student; results are megabytes
 def expected(name, exercise, source, seed):
     """{hidden test: flat result} of the chapter's own solution."""
     course = chapters.load(name)
