@@ -84,7 +84,7 @@ def compare(folder, course, tests):
 
 
 def memory_over_many(folder, course, tests):
-    """Seconds for MANY submissions on WORKERS workers, and mebibytes of all processes after each, as they end."""
+    """Seconds for MANY submissions on WORKERS workers, and the mebibytes of all processes, second by second."""
     answers = {name: exercise.solution for name, exercise in course.exercises.items()}
     many = [submissions.Submission(f"student{i}", f"{i}.ipynb", answers) for i in range(MANY)]
     samples, over = [], threading.Event()

@@ -114,7 +114,8 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
     missing = {place: submission for place, submission in places.items() if not place.exists()}
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
     if missing:
-        with _client(scheduler, min(workers or os.cpu_count(), len(missing)), course, tests, protected) as client:
+        workers = min(workers or os.cpu_count(), len(missing))
+        with _client(scheduler, workers, (course.name, tests, basis, protected)) as client:
             futures = {
                 client.submit(grade, submission, course, tests, protected, seconds, pure=False): place
                 for place, submission in missing.items()
@@ -130,8 +131,11 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
 
 
 @contextlib.contextmanager
-def _client(scheduler, workers, course, tests, protected):
-    """A Dask client whose workers can grade. Raises ValueError, naming the worker, if one of them can't."""
+def _client(scheduler, workers, needs):
+    """A Dask client whose workers can grade. Raises ValueError, naming the worker, if one of them can't.
+
+    needs: the first arguments of `unfit`.
+    """
     # What Dask logs of its own start and end is of no use to a teacher.
     with silence_logging_cmgr(logging.CRITICAL), contextlib.ExitStack() as stack:
         if scheduler is None:
@@ -141,14 +145,14 @@ def _client(scheduler, workers, course, tests, protected):
             return
         client = stack.enter_context(connect(scheduler))
 
-        def problem(name, tests, basis, protected, dask_worker):  # sent as code: it arrives where there is no book, too
+        def problem(*needs, dask_worker):  # an inner function is sent as code: it arrives where there is no book, too
             try:
                 from course.grade import unfit
             except ImportError as error:
                 return f"can't import the book ({error}); start it in the book's folder, with the book's Python"
-            return unfit(name, tests, basis, protected, dask_worker.state.nthreads)
+            return unfit(*needs, dask_worker.state.nthreads)
 
-        refuse_unfit(client, problem, course.name, tests, _basis(course, tests), protected)
+        refuse_unfit(client, problem, *needs)
         yield client
 
 

@@ -34,13 +34,13 @@ def source_notebook(name, folder=hidden.FOLDER):
     """
     course, notebook = chapters.load(name), strip_outputs(read(chapter(name)))
     _, tests = hidden.load(folder, course)
-    answers = {e.check: e for e in course.exercises.values()}
+    checked = {exercise.check: exercise for exercise in course.exercises.values()}
     setup = f"import sys\n\nsys.path.insert(0, {str(ROOT)!r})\n\n{course.imports}\n{course.check_imports}"
     cells = [notebook.cells[0], nbformat.v4.new_code_cell(setup, id="setup")]
     for cell in exercises(notebook.cells):
         cells.append(cell)
-        if cell.source in answers:
-            cells += _with_hidden(cell, answers[cell.source], tests, course, Path(folder).resolve())
+        if cell.source in checked:
+            cells += _with_hidden(cell, checked[cell.source], tests, course, Path(folder).resolve())
     notebook.cells = cells
     return notebook
 

@@ -136,7 +136,7 @@ def _defines(node):
     if isinstance(node, ast.Assign):
         try:
             ast.literal_eval(node.value)
-        except ValueError:
+        except (ValueError, TypeError):  # no literal; or one that can't be made, such as {[]: 1}
             return False
         return True
     return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)

@@ -13,12 +13,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from course import chapter as chapters
 from course import gradescope, hidden
+from tests import needs
 from tools.notebooks import ROOT
 
 COURSE = chapters.load("02")
-needs_sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="bubblewrap is not installed (apt install bubblewrap)"
-)
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def hand_in(folder, *sources):
     nbformat.write(new_notebook(cells=[new_code_cell(s) for s in sources]), folder / "submission" / "work.ipynb")
 
 
-@needs_sandbox
+@needs.sandbox
 def test_the_unpacked_autograder_grades_without_the_book(autograder):
     solved, wrong = COURSE.exercises["softmax-backward"], "def layer_norm_backward(*_):\n    return None\n"
     hand_in(autograder, solved.solution, f"# EXERCISE: layer-norm-backward\n{wrong}")
@@ -64,7 +62,7 @@ def test_the_unpacked_autograder_grades_without_the_book(autograder):
         assert "hidden" not in name or "output" not in test
 
 
-@needs_sandbox
+@needs.sandbox
 def test_what_cant_be_graded_leaves_no_results_and_says_why(autograder):
     hand_in(autograder, COURSE.exercises["softmax-backward"].solution)
     shutil.copy(autograder / "submission/work.ipynb", autograder / "submission/old.ipynb")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import shutil
 import zipfile
 
 import nbformat
@@ -13,14 +12,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course import chapter as chapters
 from course import feedback, grade, hidden, sandbox, submissions
+from tests import needs
 
 COURSE = chapters.load("02")
 TARGET = "softmax-backward"  # the exercise in whose place a hostile answer stands; the one behind it is solved
 WITNESS = "layer-norm-backward"
 HEAD = f"# EXERCISE: {TARGET}\n"
-needs_sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="bubblewrap is not installed (apt install bubblewrap)"
-)
 
 HOSTILE = {
     "loop": "while True: pass",
@@ -109,7 +106,7 @@ def tests():
     return hidden.load(hidden.FOLDER, COURSE)
 
 
-@needs_sandbox
+@needs.sandbox
 def test_a_batch_right_half_empty_and_hostile(tmp_path, tests, capsys):
     right = list(solutions().values())
     hand_in(tmp_path / "in", "right", right)
@@ -248,7 +245,7 @@ def cluster():
         yield start
 
 
-@needs_sandbox
+@needs.sandbox
 def test_a_cluster_by_its_address_grades_and_a_worker_that_cant_is_named(cluster, tests, tmp_path, monkeypatch):
     found = [submissions.Submission("ada", "ada.ipynb", {TARGET: solutions()[TARGET]})]
     address = cluster(1)

@@ -4,7 +4,6 @@ tests/test_grading.py grades whole batches; here one answer attacks and the one 
 """
 
 import json
-import shutil
 import time
 
 import pytest
@@ -12,13 +11,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from course import chapter as chapters
 from course import feedback, grade, sandbox, submissions
+from tests import needs
 
 COURSE = chapters.load("02")
 TARGET, WITNESS = "softmax-backward", "layer-norm-backward"
 FILES = ["utils", "exercises/__init__.py", f"exercises/{COURSE.module}.py"]
-needs_sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="bubblewrap is not installed (apt install bubblewrap)"
-)
 
 # Each defines attack(), which must end in an OSError.
 ATTACKS = {
@@ -130,7 +127,7 @@ def run(jobs):
 SOLVED = job(COURSE.exercises[WITNESS].solution, WITNESS)
 
 
-@needs_sandbox
+@needs.sandbox
 def test_no_way_out_leads_anywhere():
     attacks, count = run([*(job(TRY + attack + OUTCOME) for attack in ATTACKS.values()), SOLVED])
     *attacks, witness = attacks
@@ -141,7 +138,7 @@ def test_no_way_out_leads_anywhere():
     assert witness["checked"] is True and witness["text"].startswith(f"{WITNESS}: right.") and count <= 1
 
 
-@needs_sandbox
+@needs.sandbox
 def test_what_an_answer_leaves_in_its_folder_is_gone_for_the_next():
     plant = "for name in ('exercises', 'utils', 'traceback'): open(f'/tmp/{name}.py', 'w').write('1 / 0')"
     look = "import os\nraise SystemExit(os.listdir('/tmp'))"
@@ -152,7 +149,7 @@ def test_what_an_answer_leaves_in_its_folder_is_gone_for_the_next():
     assert witness["checked"] is True and count == 1
 
 
-@needs_sandbox
+@needs.sandbox
 def test_an_answer_finds_nothing_of_an_earlier_one_in_its_memory():
     """That the search would find it is seen on the answer's own text."""
     search = """
@@ -173,7 +170,7 @@ raise SystemExit(f"{found(bytes(reversed(b'9hcihwdrowaton'))) - 1} times")  # on
     assert int(own["raised"].split()[-2]) > 0, own
 
 
-@needs_sandbox
+@needs.sandbox
 def test_threads_and_ones_own_limits_still_work():
     honest = "import resource, threading\nresource.getrlimit(resource.RLIMIT_AS)\nt = threading.Thread(target=print)\n"
     source = COURSE.exercises[TARGET].solution + f"\n{honest}t.start()\nt.join()\n"
@@ -181,7 +178,7 @@ def test_threads_and_ones_own_limits_still_work():
     assert result["checked"] is True
 
 
-@needs_sandbox
+@needs.sandbox
 def test_numbers_at_random_are_the_same_each_time():
     drawn = "random.random(), numpy.random.rand(), torch.rand(1), hash('a')"
     draw = f"import random, numpy\nraise SystemExit(({drawn}))"
@@ -249,8 +246,15 @@ def test_what_an_answer_says_is_cut_and_can_be_written(tmp_path):
 
 @pytest.mark.parametrize(
     "source",
-    ["### BEGIN SOLUTION\n" * 50_000, "import a\n" * 50_000, "a" + ".b" * 200_000, "-" * 200_000 + "1", "x = '\ud800'"],
-    ids=["beginnings", "imports", "attributes", "minuses", "surrogate"],
+    [
+        "### BEGIN SOLUTION\n" * 50_000,
+        "import a\n" * 50_000,
+        "a" + ".b" * 200_000,
+        "-" * 200_000 + "1",
+        "x = '\ud800'",
+        "x = {[]: 1}",
+    ],
+    ids=["beginnings", "imports", "attributes", "minuses", "surrogate", "impossible constant"],
 )
 def test_a_cell_made_to_be_slow_to_read_is_read_at_once(source):
     content = json.dumps(notebook([source, COURSE.exercises[WITNESS].solution])).encode()

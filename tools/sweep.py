@@ -222,16 +222,18 @@ def _client(missing, folder, scheduler, workers):
         yield client
 
 
+@contextlib.contextmanager
 def connect(scheduler):
     """A Dask client of the scheduler at this address, once it has a worker. Raises ValueError if none answers."""
     try:
         client = Client(scheduler, timeout="5s")
     except OSError as error:
         raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
-    if not client.nthreads():
-        print(f"Waiting for a worker at {scheduler}; reruns.md shows how to start one", flush=True)
-        client.wait_for_workers(1)
-    return client
+    with client:
+        if not client.nthreads():
+            print(f"Waiting for a worker at {scheduler}; reruns.md shows how to start one", flush=True)
+            client.wait_for_workers(1)
+        yield client
 
 
 def local_cluster(environments):
