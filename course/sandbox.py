@@ -18,7 +18,10 @@ from tools.notebooks import ROOT
 
 GIGABYTES = 4  # of memory for an answer, beyond Python and torch
 STARTING = 60  # seconds that a sandbox may take to import torch, or to hand a result over, on a busy machine
-SCRATCH = "/tmp"  # in the sandbox: a little room to write, emptied after each answer
+# In the sandbox: a little room to write, emptied after each answer. Not /tmp, in which the book's environment may lie.
+SCRATCH = "/scratch"
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
+INSIDE = {"PYTHONPATH": "/book", "TMPDIR": SCRATCH}
 LATE = "it ran longer than its limit of {:g} s"
 DIED = "its process ended before the answer was judged (os._exit, or out of memory)"
 ENDED = "ended the sandbox that it ran in"
@@ -34,7 +37,7 @@ def refuse_unprotected():
         raise ValueError(MISSING.format("is not installed"))
     # The very Python and torch of the answers: a sandbox without them would cost every student every point.
     command = ["bwrap", *_view([]), sys.executable, "-P", "-c", "import torch"]
-    tried = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, cwd="/")
+    tried = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | INSIDE, cwd="/")
     if tried.returncode:
         raise ValueError(MISSING.format(f"can't make one with torch here ({tried.stderr.strip()[-500:]})"))
 
@@ -50,8 +53,7 @@ class Sandbox:
         self.seconds, self.jobs = seconds, 0
         worker = (ROOT / "course" / "worker.py").read_text(encoding="utf-8")
         command = [sys.executable, "-P", "-c", worker]  # -P: nothing in the working folder is a module
-        environment = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
-        environment["PYTHONPATH"] = "/book" if protected else str(ROOT)
+        environment = ENVIRONMENT | (INSIDE if protected else {"PYTHONPATH": str(ROOT)})
         if protected:
             command = ["bwrap", *_view(files), *command]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -147,7 +149,6 @@ def _view(files):
     options += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     options += ["--size", str(64 << 20), "--tmpfs", SCRATCH]
     python = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
-    # After the room to write, in which the environment may lie: what is mounted later covers what was there.
     for path in ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", *sorted(python)]:
         options += ["--ro-bind-try", path, path]
     for file in files:

@@ -59,7 +59,7 @@ def softmax_backward(p, gradient): return p
 """,
     "delete": """
 import os, shutil
-for path in ("/book", "/usr", "/tmp"): shutil.rmtree(path, ignore_errors=True)
+for path in ("/book", "/usr", "/scratch"): shutil.rmtree(path, ignore_errors=True)
 def softmax_backward(p, gradient): return p
 """,
     "flood": "while True: print('x' * 10**6)",

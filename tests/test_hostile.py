@@ -140,12 +140,12 @@ def test_no_way_out_leads_anywhere():
 
 @needs.sandbox
 def test_what_an_answer_leaves_in_its_folder_is_gone_for_the_next():
-    plant = "for name in ('exercises', 'utils', 'traceback'): open(f'/tmp/{name}.py', 'w').write('1 / 0')"
-    look = "import os\nraise SystemExit(os.listdir('/tmp'))"
+    plant = "for name in ('exercises', 'utils', 'traceback'): open(f'{name}.py', 'w').write('1 / 0')"
+    look = "import os\nraise SystemExit(os.listdir())"
     (_, found, witness), count = run([job(plant), job(look), SOLVED])
     assert found["raised"].endswith(": []") and witness["checked"] is True and count <= 1
     # A folder that can't be emptied costs its sandbox, not the next answer.
-    (_, witness), count = run([job("import os\nos.makedirs('/tmp/a/b')\nos.chmod('/tmp/a', 0)"), SOLVED])
+    (_, witness), count = run([job("import os\nos.makedirs('a/b')\nos.chmod('a', 0)"), SOLVED])
     assert witness["checked"] is True and count == 1
 
 
