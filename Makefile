@@ -16,7 +16,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf serve lab run sweep seeds handout grade data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
+.PHONY: help book pdf serve lab run sweep reruns handout grade data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -39,8 +39,8 @@ run: $(VENV)/installed  ## rerun one chapter with papermill: make run CHAPTER=01
 sweep: $(VENV)/installed  ## rerun one chapter over a grid: make sweep CHAPTER=05 BUDGET=smoke SWEEP='--grid steps=50,100'
 	@$(RUN) -m tools.sweep $(CHAPTER) --budget $(BUDGET) $(SWEEP)
 
-seeds: $(VENV)/installed  ## for maintainers: rerun every chapter with SEEDS=20 other seeds, store the claims' counts
-	@$(RUN) -m tools.seeds $(SEEDS) $(CHAPTER)
+reruns: $(VENV)/installed  ## for maintainers: rerun every chapter with SEEDS=20 other seeds, store what came of it
+	@$(RUN) -m tools.reruns $(SEEDS) $(CHAPTER) --budget $(BUDGET)
 
 handout: $(VENV)/installed  ## make the students' copies, of one chapter (make handout CHAPTER=02) or of all
 	@$(RUN) -m course.handout $(CHAPTER)

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from myst_nb.core.render import WIDGET_STATE_MIMETYPE, WIDGET_VIEW_MIMETYPE
 
-from tools import seeds
+from tools import reruns
 from tools.execute import duration
 from tools.files import store_text
 from tools.notebooks import code_cells, named_claims, read, records, version
@@ -27,11 +27,14 @@ CLAIMS_INTRO = """# Every claim of the book
 What a chapter claims, its own code checks each time it runs; a claim that fails stops this site from being built. Here
 is each of them with what the run measured: the mean over the seeds, ± the standard deviation, and in brackets the
 smallest and the largest value. A claim links to the cell that checked it. *Reruns*: in how many reruns of the whole
-chapter it held, each with seeds of its own for all that is drawn, pictures, weights and batches (`make seeds`).
+chapter it held, each with seeds of its own for all that is drawn, pictures, weights and batches, or on another device
+(`make reruns`).
 """
 STATUS_INTRO = """# The runs behind this site
 
 Each chapter's numbers, figures and claims on this site come from one run of its notebook. These are the runs.
+*Reruns* are others, with other seeds or on another device; several may have shared one machine, so their times are
+upper bounds.
 """
 BIBLIOGRAPHY_INTRO = """# Bibliography
 
@@ -85,7 +88,9 @@ def at_a_glance(name, notebook):
     facts = {"Read": f"{max(5, 5 * round(words / WORDS_PER_MINUTE / 5))} min"}
     run = notebook.metadata.get("book")
     if run:
-        facts["Run"] = f"{duration(run['seconds'])} on {run['device']}"
+        gpu = (one for one in reruns.stored(name) if one["budget"] == run["budget"] and one["device"][:3] != "CPU")
+        times = {one["device"]: float(one["seconds"]) for one in (run, *gpu)}
+        facts["Run"] = ", ".join(f"{duration(seconds)} on {device}" for device, seconds in times.items())
     needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
     return facts | ({"Needs": needs} if needs else {})
 
@@ -134,11 +139,22 @@ def claims_page(notebooks):
 
 
 def _reruns(name, notebook):
-    """{claim: "4 of 5"}: in how many stored reruns of the chapter it held."""
-    counts, code = seeds.held(name)
-    run = notebook.metadata.get("book")
-    earlier = " of earlier code" if code and run and version(run["fingerprint"]) != code else ""
-    return {claim: f"{k} of {n}{earlier}" for claim, (k, n) in counts.items()}
+    """{claim: HTML such as "CPU: 4 of 5"}: in how many stored reruns of the chapter it held, by device."""
+    run, texts = notebook.metadata.get("book"), {}
+    for (device,), runs in _grouped(reruns.stored(name), "device"):
+        earlier = run and any(version(run["fingerprint"]) != other["code"] for other in runs)
+        for claim, (k, n) in reruns.held(runs).items():
+            text = f"{escape(device.partition(' (')[0])}: {k} of {n}" + " of earlier code" * bool(earlier)
+            texts.setdefault(claim, []).append(text)
+    return {claim: "<br>".join(lines) for claim, lines in texts.items()}
+
+
+def _grouped(runs, *columns):
+    """Stored runs that agree in these columns, as [(their values, [run])], in the order of the values."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(tuple(run[column] for column in columns), []).append(run)
+    return sorted(groups.items())
 
 
 def bibliography_page(notebooks):
@@ -177,9 +193,24 @@ def status_page(notebooks):
             "Budget": escape(run["budget"]),
             "Data": "<br>".join(data) or "none",
         }
+        if stored := reruns.stored(name):
+            groups = _grouped(stored, "device", "budget")
+            facts["Reruns"] = "<br>".join(_summary(*key, runs) for key, runs in groups)
         rows = "".join(f"<dt>{fact}</dt><dd>{value}</dd>" for fact, value in facts.items())
         parts += [f"## [{title(notebook)}](chapters/{name}.ipynb)\n", f'<dl class="run">{rows}</dl>\n']
     return "\n".join(parts)
+
+
+def _summary(device, budget, runs):
+    """One line, as HTML, about stored runs of one device and budget."""
+    counts, seconds = reruns.held(runs).values(), [float(run["seconds"]) for run in runs]
+    held, checked = sum(k for k, _ in counts), sum(n for _, n in counts)
+    slowest, times = duration(max(seconds)), " each at most" if len(runs) > 1 else ""
+    date = max(run["date"] for run in runs)
+    return escape(
+        f"{len(runs)} on {device}, budget {budget}: claims held {held} of {checked} times; "
+        f"{slowest}{times}; torch {runs[-1]['torch']}; {date}"
+    )
 
 
 def title(notebook):

@@ -1,0 +1,79 @@
+"""The stored reruns: what is kept and counted, and what the pages say of it."""
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from tests import mini_site
+from tools import reruns
+from tools.notebooks import chapters, version
+
+PARTS = {"code": "a"}
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(reruns, "TABLES", tmp_path)
+    return tmp_path
+
+
+def runs(device="CPU (test)", code=PARTS, **claims):
+    """A sweep's table: one finished run for each outcome, the last seed first, and one that failed."""
+    facts = {"code": version(code), "budget": "laptop", "device": device, "data": "shapes", "seconds": 131.0}
+    facts |= {"date": "2026-11-01", "torch": "2.11.0"}
+    rows = [
+        {"status": "finished", "first_seed": 90 - i, **facts, **dict(zip(claims, outcomes, strict=True))}
+        for i, outcomes in enumerate(zip(*claims.values(), strict=True))
+    ]
+    failed = {"status": "failed", "first_seed": 99, "error": "killed", **facts}
+    table = pd.DataFrame([*rows, failed]).convert_dtypes()
+    return table.assign(path="x.ipynb", run="r", **{"claim: loss": 1 / 3})
+
+
+def test_nothing_stored_is_nothing_counted(tables):
+    assert reruns.stored("01-mini") == [] and reruns.held([]) == {}
+
+
+def test_only_finished_runs_that_checked_the_claim_count(tables):
+    reruns.store("01-mini", runs(claim=[True, False, True], failed=[False, False, None], never=[None, None, None]))
+    stored = reruns.stored("01-mini")
+    assert reruns.held(stored) == {"claim": (2, 3), "failed": (0, 2)}
+    assert [run["first_seed"] for run in stored] == ["88", "89", "90"] and stored[0]["claim: loss"] == "0.333333"
+    assert [file.name for file in tables.iterdir()] == ["01-mini.csv"]
+
+
+def test_a_run_takes_the_place_of_an_earlier_one_with_its_seed_and_device_alone(tables):
+    reruns.store("01-mini", runs(claim=[True, False]))
+    reruns.store("01-mini", runs("NVIDIA X", claim=[True]))
+    before = reruns.stored("01-mini")
+    reruns.store("01-mini", runs(claim=[False]))  # first_seed 90 on the CPU again
+    after = reruns.stored("01-mini")
+    assert [(r["device"], r["first_seed"], r["claim"]) for r in after] == [
+        ("CPU (test)", "89", "False"), ("CPU (test)", "90", "False"), ("NVIDIA X", "90", "True")
+    ]  # fmt: skip
+    assert [after[0], after[2]] == [before[0], before[2]]
+
+
+@pytest.mark.parametrize("parts, said", [(PARTS, ""), ({"code": "b"}, " of earlier code")])
+def test_claims_page_counts_the_reruns_by_device(tables, parts, said):
+    reruns.store("01-mini", runs(claim=[True, False, True]))
+    reruns.store("01-mini", runs("NVIDIA X", claim=[True]))
+    notebook = mini_site.chapter()
+    notebook.metadata.book.fingerprint = parts
+    page = BeautifulSoup(mini_site.pages().claims_page({"01-mini": notebook}), "html.parser")
+    cells = [cell.get_text("|") for cell in page.find_all("td", attrs={"data-label": "Reruns"})]
+    assert cells == [f"CPU: 2 of 3{said}|NVIDIA X: 1 of 1{said}", ""]
+
+
+def test_the_pages_say_how_long_it_takes_on_a_gpu(tables):
+    reruns.store("01-mini", runs("CPU (other)", claim=[True, False]))
+    reruns.store("01-mini", runs("NVIDIA X", claim=[True]).assign(seconds=51.2))
+    notebook, pages = mini_site.chapter(), mini_site.pages()
+    assert pages.at_a_glance("01-mini", notebook)["Run"] == "2 min 11 s on CPU (test), 51 s on NVIDIA X"
+    status = pages.status_page({"01-mini": notebook})
+    assert "2 on CPU (other), budget laptop: claims held 1 of 2 times; 2 min 11 s each at most; torch 2.11.0" in status
+    assert "1 on NVIDIA X, budget laptop: claims held 1 of 1 times; 51 s; torch 2.11.0; 2026-11-01" in status
+
+
+def test_every_stored_table_is_a_chapters():
+    assert {file.stem for file in reruns.TABLES.glob("*.csv")} <= {path.stem for path in chapters()}

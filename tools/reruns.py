@@ -1,0 +1,77 @@
+"""The stored reruns of the chapters, with other seeds and on other devices: makes them, and reads them back.
+
+Knows: where a chapter's table lies, stored_runs/<chapter>.csv, a row for each run. Doesn't know: how runs are made
+(sweep.py), nor what a table's columns are (results.py).
+
+    python -m tools.reruns 20        every chapter, 20 runs each at the laptop budget; what is finished isn't run again
+    python -m tools.reruns 5 02 05   these chapters, 5 runs each
+    python -m tools.reruns 1 05 --budget full
+"""
+
+import argparse
+import csv
+import sys
+
+from tools import files
+from tools.notebooks import ROOT, chapter, chapters
+from tools.parameters import BUDGETS
+
+TABLES = ROOT / "stored_runs"
+KEY = ["budget", "device", "data", "first_seed"]  # a run takes the place of an earlier one that has the same
+
+
+def stored(name):
+    """The chapter's stored runs, [{column: text}]; [] if there are none. name: the chapter's, such as "05-adam"."""
+    file = TABLES / f"{name}.csv"
+    if not file.exists():
+        return []
+    with open(file, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def held(runs):
+    """{claim: (k, n)}: it held in k of the n stored runs that checked it; claims are named as in results.py."""
+    counts = {}
+    for run in runs:
+        for claim, outcome in run.items():
+            if outcome in ("True", "False"):
+                k, n = counts.get(claim, (0, 0))
+                counts[claim] = k + (outcome == "True"), n + 1
+    return counts
+
+
+def store(name, table):
+    """Add the finished runs of a sweep's table to those stored of the chapter."""
+    import pandas as pd  # slow to import; the site only reads
+
+    finished = table[table.status == "finished"].drop(columns=["error", "path"])
+    file = TABLES / f"{name}.csv"
+    earlier = [pd.read_csv(file, dtype=str)] if file.exists() else []
+    # As text throughout, so that what is stored already stays as it is.
+    text = finished.map(lambda value: f"{value:.6g}" if isinstance(value, float) else str(value), na_action="ignore")
+    both = pd.concat([*earlier, text]).drop_duplicates(KEY, keep="last").dropna(axis="columns", how="all")
+    both = both.sort_values(KEY, key=lambda column: column.astype(int) if column.name == "first_seed" else column)
+    files.store(file, lambda unfinished: both.to_csv(unfinished, index=False))
+    print(f"{len(finished)} runs stored in {file}, which holds {len(both)}")
+
+
+def main(arguments=None):
+    from tools.sweep import Stop, sweep
+
+    parser = argparse.ArgumentParser(prog="python -m tools.reruns", description=__doc__.partition("\n")[0])
+    parser.add_argument("seeds", type=int, help="runs of each chapter, each with seeds of its own")
+    parser.add_argument("chapters", nargs="*", help="numbers or names; all if none is given")
+    parser.add_argument("--budget", choices=BUDGETS, default="laptop")
+    given = parser.parse_args(arguments)
+    try:
+        for path in [chapter(name) for name in given.chapters] or chapters():
+            output = ROOT / "runs" / "seeds" / path.stem
+            store(path.stem, sweep(path.stem, seeds=given.seeds, budget=given.budget, output=output))
+    except (LookupError, ValueError, Stop) as error:
+        sys.exit(f"{error}".strip())
+
+
+if __name__ == "__main__":
+    from tools.reruns import main  # by its name, so that the sweep's workers find it as well
+
+    main()
