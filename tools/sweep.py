@@ -243,7 +243,7 @@ def local_cluster(environments):
     # What Dask would set for workers stays in this process's environment, and so in that of all it starts later: one
     # thread for torch, and a malloc that hands back all memory at once, with which a training takes twice as long.
     with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
-        return SpecCluster(spec, {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}})
+        return SpecCluster(spec, {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}})
 
 
 def _refuse_workers(client, run, folder):
