@@ -70,7 +70,7 @@ test-colab: BUDGET = smoke
 test-colab: $(VENV)/installed  ## run every chapter with Colab's versions of everything (needs Python 3.13 and 5 GB)
 	@$(RUN) -m tools.colab --python $(COLAB_PYTHON) --budget $(BUDGET)
 
-outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, store outputs in chapters/
+outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, and reruns.md's example; store outputs
 	@$(RUN) -m tools.outputs $(CHAPTER)
 
 benchmarks: $(VENV)/installed  ## time the training loop and the engine of chapter 2 against their peers

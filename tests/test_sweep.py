@@ -20,7 +20,7 @@ import yaml
 from distributed import Client
 
 from tests import tiny_book
-from tools import sweep
+from tools import outputs, sweep
 from tools.notebooks import chapter, read
 
 PARAMETERS = """\
@@ -445,3 +445,19 @@ def test_killed_scheduler(book, tmp_path, start, cluster):
         assert finished(tmp_path) == [80, 81, 82] and len(started_times(book, 80)) == 1
     finally:
         stop(processes)
+
+
+def test_the_example_on_the_page_is_of_this_code():
+    """What stands there, `make outputs` printed; the runs' names change with the code that they depend on."""
+    text = outputs.EXAMPLE_PAGE.read_text(encoding="utf-8")
+    assert f"$ .venv/bin/python -m tools.sweep {outputs.EXAMPLE}\n2 runs of 05-adam in runs/example" in text
+    for run in sweep.plan("05", {"dataset": "shapes"}, {"steps": [20, 40]}, None, "smoke"):
+        assert f" {run.name}: " in text, "the example is of earlier code: run `make outputs`"
+
+
+def test_an_example_takes_the_place_of_the_old_one():
+    page = "# A\n\n```console\n$ old\nold output\n```\n\nB\n"
+    new = outputs.with_example(page, "1 run\n")
+    assert new == f"# A\n\n```console\n$ .venv/bin/python -m tools.sweep {outputs.EXAMPLE}\n1 run\n```\n\nB\n"
+    with pytest.raises(ValueError, match="reruns.md has 0 blocks"):
+        outputs.with_example("# A\n", "1 run\n")

@@ -1,16 +1,24 @@
 """Executes the chapters whose committed outputs are stale and stores the results in `chapters/`: for maintainers.
 
-Committed outputs are those of the laptop budget on CIFAR-10.
+Committed outputs are those of the laptop budget on CIFAR-10. With the chapters goes the example on the page about
+reruns: a small sweep, with what it printed.
 """
 
+import re
+import shutil
+import subprocess
 import sys
 
 from tools import setup_cell
 from tools.build import current
 from tools.execute import ExecutionFailed, execute
-from tools.notebooks import chapter, chapters, read, records, with_outputs, write
+from tools.files import store_text
+from tools.notebooks import ROOT, chapter, chapters, read, records, with_outputs, write
 from utils.downloads import path_of
 from utils.records import DATA
+
+EXAMPLE_PAGE = ROOT / "reruns.md"
+EXAMPLE = "05 -p dataset shapes --grid steps=20,40 --budget smoke -o runs/example"
 
 
 def main(names=()):
@@ -24,6 +32,8 @@ def main(names=()):
         for path in paths:
             if not current(path, places=[path]):
                 store(path)
+        if not names:
+            renew_example()
     except (ExecutionFailed, LookupError, ValueError) as error:
         sys.exit(f"\n{error}")
 
@@ -37,6 +47,34 @@ def store(path):
         raise ValueError(f"{path.stem} ran on {', '.join(used)}, not on cifar10")
     write(with_outputs(read(path), executed), path)
     print(f"{path.stem}: stored, {executed.metadata.book.seconds:.0f} s", flush=True)
+
+
+def renew_example():
+    """Runs the example of the page about reruns and stores what it prints there, unless its runs are of this code.
+
+    Raises ExecutionFailed if the command fails.
+    """
+    from tools.sweep import plan
+
+    text = EXAMPLE_PAGE.read_text(encoding="utf-8")
+    if all(run.name in text for run in plan("05", {"dataset": "shapes"}, {"steps": [20, 40]}, None, "smoke")):
+        return
+    shutil.rmtree(ROOT / "runs" / "example", ignore_errors=True)
+    print("the example of reruns.md: executing", flush=True)
+    command = [sys.executable, "-m", "tools.sweep", *EXAMPLE.split()]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ExecutionFailed(f"the example of reruns.md failed:\n{done.stdout}")
+    store_text(EXAMPLE_PAGE, with_example(text, done.stdout.replace(f"{ROOT}/", "")))
+
+
+def with_example(text, printed):
+    """The page's text with a new example in place of the old one, its block that begins with a prompt."""
+    block = f"```console\n$ .venv/bin/python -m tools.sweep {EXAMPLE}\n{printed}```"
+    text, n = re.subn(r"```console\n\$ .*?```", lambda _: block, text, flags=re.DOTALL)
+    if n != 1:
+        raise ValueError(f"{EXAMPLE_PAGE.name} has {n} blocks that begin with a prompt; the example belongs into one")
+    return text
 
 
 if __name__ == "__main__":
