@@ -1,17 +1,17 @@
 """What the book's site needs and Jupyter Book has no setting for.
 
-Knows: how to serve everything from this host (MathJax, the widgets), how a cell's output becomes HTML (alt text, the
-static picture of an interactive figure, the book's own records), where the Colab button leads.
-Doesn't know: what is stale, nor how to execute it (tools/build.py); what the generated pages say (pages.py).
+Knows: how to serve the widgets from this host, how a cell's output becomes HTML (alt text, the static picture of an
+interactive figure, the book's own records), where the Colab button leads.
+Doesn't know: what is stale, nor how to execute it (tools/build.py); what the generated pages say (pages.py); how a
+formula is rendered (formulas.py).
 """
 
-import importlib.util
 import json
 import re
-import shutil
 from html import escape
 from pathlib import Path
 
+import formulas
 import markup
 import myst_nb.sphinx_
 import nbformat
@@ -23,12 +23,6 @@ from sphinx.errors import ConfigError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 HERE = Path(__file__).parent
-MATHJAX = "mathjax/tex-chtml.js"
-MATHJAX_NOTICE = """\
-MathJax 3.2.2, Copyright (c) The MathJax Consortium. Unchanged files of its release, from
-https://github.com/mathjax/MathJax. Licensed under the Apache License, Version 2.0:
-https://www.apache.org/licenses/LICENSE-2.0
-"""
 GITHUB = "https://github.com/"
 COLAB_READY = (
     "Each chapter has a **Colab** button at its top. Run the first cell there: it fetches the rest of the book."
@@ -89,7 +83,6 @@ def configure(app, config):
     config.html_static_path.append(str(HERE / "static"))
     config.templates_path.append(str(HERE / "templates"))
     config.nb_ipywidgets_js = {"widget-host.js": {}}
-    config.mathjax_path = MATHJAX
     config.nb_render_markdown_format = "myst"  # a sentence that a cell says may hold $math$
     options = config.html_theme_options
     url = options.get("repository_url") or ""
@@ -99,24 +92,6 @@ def configure(app, config):
         options["use_repository_button"] = options["use_issues_button"] = True
     else:
         options.pop("launch_buttons", None)
-
-
-def copy_mathjax(app):
-    """Copy what TeX and screen readers need of MathJax 3.2.2 (Apache-2.0) out of sphinx-mathjax-offline.
-
-    Its files are those of MathJax's own release, byte for byte. The package's own extension would copy twice as much.
-    """
-    target = Path(app.outdir, "_static", "mathjax")
-    if app.builder.format != "html" or target.exists():
-        return
-    source = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
-    partial = target.with_name("mathjax.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for name in ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2", "a11y", "sre"):
-        (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (source / name).is_dir() else shutil.copyfile)(source / name, partial / name)
-    (partial / "NOTICE.txt").write_text(MATHJAX_NOTICE, encoding="utf-8")
-    partial.rename(target)
 
 
 def say_how_colab_stands(app, docname, source):
@@ -199,25 +174,15 @@ def load_scripts_where_used(app, pagename, templatename, context, doctree):
         app.add_js_file("claims.js")
 
 
-def load_mathjax_where_used(app, pagename, templatename, context, doctree):
-    """Drop MathJax from a page without formulas; Sphinx also loads it where only a page's children have some."""
-    if not app.env.get_domain("math").data["has_equations"].get(pagename):
-        context["script_files"] = [
-            script
-            for script in context["script_files"]
-            if script.filename != f"_static/{MATHJAX}" and "window.MathJax" not in (script.attributes.get("body") or "")
-        ]
-
-
 def setup(app):
     # myst-nb looks its renderer up among installed packages; this one lives beside the book.
     myst_nb.sphinx_.load_renderer = lambda name: BookRenderer
     app.add_post_transform(ShowPictureUntilMounted)
     app.add_css_file("book.css", priority=900)
+    formulas.setup(app)
     markup.setup(app)
     quick.setup(app)
     app.connect("config-inited", configure)
-    app.connect("builder-inited", copy_mathjax)
     app.connect("source-read", say_how_colab_stands)
     app.connect("doctree-read", name_cells)
     app.connect("doctree-read", name_equations)
@@ -226,5 +191,5 @@ def setup(app):
     app.connect("build-finished", publishing.write_extras)
     app.connect("html-page-context", show_what_it_takes)
     app.connect("html-page-context", load_scripts_where_used)
-    app.connect("html-page-context", load_mathjax_where_used, priority=900)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    # The engine that renders formulas survives no fork, and each process would know only its own pages' glyphs.
+    return {"parallel_read_safe": True, "parallel_write_safe": False}

@@ -7,6 +7,7 @@ Doesn't know: what the pages say, nor how they look.
 import base64
 import hashlib
 import io
+import logging
 import os
 import re
 from pathlib import Path
@@ -24,6 +25,7 @@ ICON_NAME = re.compile(r"\bfa-[\w-]+")
 CHARACTER = re.compile(r'content:"\\([ef][0-9a-f]{3})"')  # Font Awesome's lie in Unicode's private range
 FACE = re.compile(r"@font-face\{[^}]*\}")
 FONT = re.compile(r"src:.*url\((([^)]*/)?(fa-\w+)-\d+\.ttf)\) format\(\"truetype\"\)")
+logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it reports each table of each font
 
 
 def make_quick(app, exception):
@@ -83,6 +85,7 @@ def with_icons(css, names, folder):
 def cut(path, characters):
     """A font file cut down to some characters, as WOFF: it needs no package for compression beside Python's own."""
     options = subset.Options(flavor="woff")
+    options.drop_tables += ["FFTM"]  # when FontForge wrote the font
     font = subset.load_font(path, options)
     subsetter = subset.Subsetter(options)
     subsetter.populate(unicodes=characters)

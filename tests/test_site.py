@@ -1,6 +1,7 @@
 """The site as files: what a cell's output becomes, the Colab button with and without an address, generated pages."""
 
 import base64
+import importlib
 import io
 import json
 import re
@@ -70,15 +71,46 @@ def test_solution_is_folded_behind_its_own_words(site):
     assert "Show solution" in cell(site, "solution").find("details").find("summary").text
 
 
-def test_only_pages_that_use_mathjax_or_figures_load_them(site):
+def test_no_page_loads_mathjax_and_only_pages_with_figures_load_their_host(site):
     def scripts(name):
-        return " ".join(script.get("src", "") for script in page(site, name).find_all("script"))
+        return " ".join(f"{script.get('src', '')} {script.text}" for script in page(site, name).find_all("script"))
 
-    assert "mathjax" in scripts(CHAPTER) and "widget-host" in scripts(CHAPTER)
-    for name in ("claims.html", "status.html", "running.html"):
-        assert "mathjax" not in scripts(name) and "widget-host" not in scripts(name)
-    assert "mathjax" not in scripts("index.html") and "widget-host" in scripts("index.html")
+    for name in (CHAPTER, "index.html", "claims.html", "status.html", "running.html"):
+        assert "mathjax" not in scripts(name).lower()
+        assert ("widget-host" in scripts(name)) == (name in (CHAPTER, "index.html"))
     assert "claims.js" in scripts("claims.html") and "claims.js" not in scripts(CHAPTER)
+    assert not list(site.rglob("tex-*.js"))
+
+
+def test_formula_stands_in_the_page_drawn_and_as_mathml(site):
+    inline, displayed = cell(site, "say").find(class_="math"), page(site, CHAPTER).find("div", class_="math")
+    assert inline.find("mjx-math", {"aria-hidden": "true"}).find_all("mjx-c")
+    assert inline.find("mjx-assistive-mml").find("math").text.replace("\u2061", "") == "ln10"
+    assert displayed.find("mjx-container", display="true")["tabindex"] == "0"  # it may have to scroll
+    assert "\\" not in inline.text + displayed.text
+
+
+def test_fonts_of_formulas_hold_the_glyphs_in_use_alone(site):
+    css = next((site / "_static").glob("page-*.css")).read_text(encoding="utf-8")
+    fonts = {name: site / "_static" / name for name in re.findall(r"url\((mathjax/[^)]+\.woff)\)", css)}
+    (italic,) = (TTFont(path) for name, path in fonts.items() if "Math-Italic" in name)
+    assert {ord("p"), ord("y")} <= set(italic.getBestCmap())  # of the mini chapter's equation
+    assert ord("w") not in italic.getBestCmap()
+    assert sum(path.stat().st_size for path in fonts.values()) < 100_000
+
+
+def test_formula_that_mathjax_cannot_render_stops_the_build(tmp_path, monkeypatch):
+    monkeypatch.setattr(mini_site, "INDEX", mini_site.INDEX + "\nIt is $2\\unknown$\n")
+    with pytest.raises(ValueError, match=r"index\.md.*Undefined control sequence \\unknown: 2\\unknown"):
+        mini_site.build(tmp_path)
+
+
+def test_macro_of_the_configuration_is_known(monkeypatch):
+    monkeypatch.syspath_prepend(mini_site.ROOT / "site")
+    formulas = importlib.import_module("formulas")
+    rendered = formulas.Formulas({"of": [r"#1\left(#2\right)", 2]})
+    with rendered.engine:
+        assert rendered.typeset(r"\of{f}{x}", False) == rendered.typeset(r"f\left(x\right)", False)
 
 
 def test_no_page_loads_anything_from_another_host(all_pages):
