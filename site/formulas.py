@@ -97,9 +97,9 @@ def finish(app, exception):
     if app.builder.format != "html":
         return
     with app.builder.formulas.engine as engine:  # V8 must be closed before Python ends
+        if exception:
+            return
         css = engine.call("stylesheet")
-    if exception:
-        return
     static = Path(app.outdir, "_static")
     characters = {ZERO, *(int(code, 16) if code else ord(plain) for code, plain in CHARACTER.findall(css))}
     (static / "mathjax").mkdir(exist_ok=True)
