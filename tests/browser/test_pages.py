@@ -9,6 +9,7 @@ from tools.build import SITE, pages
 from tools.lighthouse import NPM_TOOLS
 
 PAGES = [str(path.relative_to(SITE)) for path in pages()] or ["index.html"]
+CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
 PHONE = 360
 # A figure below the fold loads late: here it is asked to come at once.
 LOADED = """image => {
@@ -77,7 +78,7 @@ def test_html_is_valid():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("chapters/")])
+@pytest.mark.parametrize("name", CHAPTERS)
 def test_chapter_reads_without_javascript(home, visit, name):
     page = visit(f"{home}/{name}", java_script_enabled=False)
     assert page.complaints == []
@@ -86,6 +87,19 @@ def test_chapter_reads_without_javascript(home, visit, name):
     assert all(picture.is_visible() for picture in pictures)
     page.locator("details").evaluate_all("folds => folds.forEach(fold => { fold.open = true; })")
     assert page.locator("article .math").evaluate_all(NOT_DRAWN) == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("width", [PHONE, 1280])
+def test_link_to_a_cell_or_a_section_arrives_there(home, visit, name, width):
+    page = visit(f"{home}/{name}", width=width)
+    cells = page.locator("article .cell[id]:visible").evaluate_all("cells => cells.map(cell => cell.id)")
+    for anchor in (cells[len(cells) // 2], "recall"):
+        page.goto("about:blank")
+        page.goto(f"{home}/{name}#{anchor}", wait_until="load")
+        page.wait_for_timeout(1000)  # figures mount on the way
+        top = page.locator(f"#{anchor}").bounding_box()["y"]
+        assert 0 <= top < 200, f"{anchor} is {top:.0f} pixels from the window's upper edge"
 
 
 def test_search_finds_a_word_with_no_network(home, visit):
