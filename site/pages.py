@@ -142,11 +142,18 @@ def _reruns(name, notebook):
     """{claim: HTML such as "CPU: 4 of 5"}: in how many stored reruns of the chapter it held, by device."""
     run, texts = notebook.metadata.get("book"), {}
     for (device,), runs in _grouped(reruns.stored(name), "device"):
-        earlier = run and any(version(run["fingerprint"]) != other["code"] for other in runs)
+        earlier = run and any(_is_earlier(other, run) for other in runs)
         for claim, (k, n) in reruns.held(runs).items():
             text = f"{escape(device.partition(' (')[0])}: {k} of {n}" + " of earlier code" * bool(earlier)
             texts.setdefault(claim, []).append(text)
     return {claim: "<br>".join(lines) for claim, lines in texts.items()}
+
+
+def _is_earlier(rerun, run):
+    """True if a stored rerun is of other code than the run on the site, or its budget has changed since."""
+    budget = {name: str(value) for name, value in run["parameters"].items() if name not in ("dataset", "first_seed")}
+    changed = rerun["budget"] == run["budget"] and any(rerun.get(name) != value for name, value in budget.items())
+    return changed or rerun["code"] != version(run["fingerprint"])
 
 
 def _grouped(runs, *columns):

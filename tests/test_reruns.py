@@ -20,7 +20,7 @@ def tables(tmp_path, monkeypatch):
 def runs(device="CPU (test)", code=PARTS, **claims):
     """A sweep's table: one finished run for each outcome, the last seed first, and one that failed."""
     facts = {"code": version(code), "budget": "laptop", "device": device, "data": "shapes", "seconds": 131.0}
-    facts |= {"date": "2026-11-01", "torch": "2.11.0"}
+    facts |= {"date": "2026-11-01", "torch": "2.11.0", "dataset": "shapes", "rate": 0.003}
     rows = [
         {"status": "finished", "first_seed": 90 - i, **facts, **dict(zip(claims, outcomes, strict=True))}
         for i, outcomes in enumerate(zip(*claims.values(), strict=True))
@@ -54,12 +54,15 @@ def test_a_run_takes_the_place_of_an_earlier_one_with_its_seed_and_device_alone(
     assert [after[0], after[2]] == [before[0], before[2]]
 
 
-@pytest.mark.parametrize("parts, said", [(PARTS, ""), ({"code": "b"}, " of earlier code")])
-def test_claims_page_counts_the_reruns_by_device(tables, parts, said):
+@pytest.mark.parametrize(
+    "parts, rate, said",
+    [(PARTS, 0.003, ""), ({"code": "b"}, 0.003, " of earlier code"), (PARTS, 0.001, " of earlier code")],
+)
+def test_claims_page_counts_the_reruns_by_device(tables, parts, rate, said):
     reruns.store("01-mini", runs(claim=[True, False, True]))
     reruns.store("01-mini", runs("NVIDIA X", claim=[True]))
     notebook = mini_site.chapter()
-    notebook.metadata.book.fingerprint = parts
+    notebook.metadata.book |= {"fingerprint": parts, "parameters": {"dataset": "auto", "first_seed": 0, "rate": rate}}
     page = BeautifulSoup(mini_site.pages().claims_page({"01-mini": notebook}), "html.parser")
     cells = [cell.get_text("|") for cell in page.find_all("td", attrs={"data-label": "Reruns"})]
     assert cells == [f"CPU: 2 of 3{said}|NVIDIA X: 1 of 1{said}", ""]
