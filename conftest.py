@@ -27,6 +27,9 @@ import torch
 used = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 assert used > 0, "This chapter ran on the CPU, although BOOK_DEVICE=cuda asks for the GPU."
 """
+# With what Dask sets here, on the way to its workers, a chapter has one thread and takes twice as long.
+SLOWING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")
+at_start = {name: os.environ.get(name) for name in SLOWING}
 seconds = collections.Counter()
 
 
@@ -86,6 +89,19 @@ def _await_reply(item, msg_id, timeout):
         else:
             if message["parent_header"].get("msg_id") == msg_id:
                 return
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Fails a test that would slow down the chapters after it."""
+    result = yield
+    changed = [name for name in SLOWING if os.environ.get(name) != at_start[name]]
+    for name in changed:
+        os.environ.pop(name, None)
+        if at_start[name] is not None:
+            os.environ[name] = at_start[name]
+    assert not changed, f"left changed in the environment of all that follows: {', '.join(changed)}"
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ import json
 import re
 import zipfile
 
+import dask
 import nbformat
 import pytest
 from distributed import LocalCluster
@@ -237,6 +238,8 @@ def test_no_feedback_page_replaces_another(tmp_path):
 def cluster():
     """cluster(threads) gives the address of a Dask scheduler with one worker, which has so many threads."""
     with contextlib.ExitStack() as stack:
+        # What it would set for workers stays in this process (tools/sweep.py says what that costs).
+        stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": {}}))
 
         def start(threads):
             options = {"n_workers": 1, "threads_per_worker": threads, "dashboard_address": None}
