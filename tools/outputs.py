@@ -49,15 +49,20 @@ def store(path):
     print(f"{path.stem}: stored, {executed.metadata.book.seconds:.0f} s", flush=True)
 
 
+def example_runs():
+    """The runs of EXAMPLE, as a list of Run."""
+    from tools.sweep import plan  # slow to import, and needed here only
+
+    return plan("05", {"dataset": "shapes"}, {"steps": [20, 40]}, None, "smoke")
+
+
 def renew_example():
     """Runs the example of the page about reruns and stores what it prints there, unless its runs are of this code.
 
     Raises ExecutionFailed if the command fails.
     """
-    from tools.sweep import plan
-
     text = EXAMPLE_PAGE.read_text(encoding="utf-8")
-    if all(run.name in text for run in plan("05", {"dataset": "shapes"}, {"steps": [20, 40]}, None, "smoke")):
+    if all(run.name in text for run in example_runs()):
         return
     shutil.rmtree(ROOT / "runs" / "example", ignore_errors=True)
     print("the example of reruns.md: executing", flush=True)
