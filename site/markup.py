@@ -17,6 +17,9 @@ TITLE = re.compile(r'<p (class="\w+ admonition-title")>(.*?)</p>', re.DOTALL)
 FIGURE = re.compile(r'<img (?![^>]*\bloading=)(?=[^>]*\bsrc="[^"]*_images/([^"/]+)")')
 DESCRIPTION_CHARS = 155  # what search engines show of it
 SEARCH = "Search this book."
+# Spans of names, punctuation, operators and spaces in code: they look like plain text, and without them a chapter has
+# a third of its elements less.
+PLAIN = re.compile(r'<span class="(?:n|nn|p|o|w)">([^<]*)</span>')
 
 
 def mend_summary(match):
@@ -43,7 +46,8 @@ def mend(app, pagename, templatename, context, doctree):
             width, height = image.size
         return f'<img loading="lazy" decoding="async" width="{width}" height="{height}" '
 
-    context["body"] = FIGURE.sub(give_size, SUMMARY.sub(mend_summary, context["body"]))
+    body = FIGURE.sub(give_size, SUMMARY.sub(mend_summary, context["body"]))
+    context["body"] = PLAIN.sub(r"\1", body)
 
 
 def setup(app):

@@ -25,6 +25,8 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # Glyphs that MathJax draws beside the MathML for screen readers: many elements, hidden, no text.
 # Axe need not walk through them.
 EMPTY_GLYPHS = "document.querySelectorAll('mjx-math[aria-hidden=true]').forEach(math => math.replaceChildren())"
+# layout.js brings in a chapter bit by bit; until then, what lies outside the window has no true size.
+LAID_OUT = "() => !document.querySelector('.unfinished section > :not([style*=content-visibility])')"
 
 needs_npm_tools = pytest.mark.skipif(
     not NPM_TOOLS.exists(), reason="axe-core and html-validate are not installed; with Node.js 20 or newer: make npm"
@@ -114,6 +116,7 @@ def visit(chromium):
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.goto(address)
         page.wait_for_load_state("networkidle")
+        page.wait_for_function(LAID_OUT)
         return page
 
     yield visit

@@ -100,6 +100,11 @@ def test_link_to_a_cell_or_a_section_arrives_there(home, visit, name, width):
         page.wait_for_timeout(1000)  # figures mount on the way
         top = page.locator(f"#{anchor}").bounding_box()["y"]
         assert 0 <= top < 200, f"{anchor} is {top:.0f} pixels from the window's upper edge"
+    page.goto("about:blank")
+    page.goto(f"{home}/{name}", wait_until="domcontentloaded")
+    page.locator('a[href="#recall"]').first.evaluate("link => link.click()")  # before the page is laid out
+    page.wait_for_timeout(1000)
+    assert 0 <= page.locator("#recall").bounding_box()["y"] < 200
 
 
 def test_search_finds_a_word_with_no_network(home, visit):
