@@ -21,6 +21,7 @@ from tools.notebooks import code_cells, named_claims, read, records, version
 from utils.records import CLAIM, DATA, describe
 
 NEEDS = Path(__file__).with_name("needs.yml")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 WORDS_PER_MINUTE = 150  # of prose with formulas; programs and exercises come on top
 CLAIMS_INTRO = """# Every claim of the book
 
@@ -90,7 +91,7 @@ def at_a_glance(name, notebook):
     if run:
         gpu = (one for one in reruns.stored(name) if one["budget"] == run["budget"] and one["device"][:3] != "CPU")
         times = {one["device"]: float(one["seconds"]) for one in (run, *gpu)}
-        facts["Run"] = ", ".join(f"{duration(seconds)} on {device}" for device, seconds in times.items())
+        facts["Run"] = ", ".join(f"{_time(seconds)} on {_device(device)}" for device, seconds in times.items())
     needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
     return facts | ({"Needs": needs} if needs else {})
 
@@ -144,8 +145,8 @@ def _reruns(name, notebook):
     for (device,), runs in _grouped(reruns.stored(name), "device"):
         earlier = run and any(_is_earlier(other, run) for other in runs)
         for claim, (k, n) in reruns.held(runs).items():
-            text = f"{escape(device.partition(' (')[0])}: {k} of {n}" + " of earlier code" * bool(earlier)
-            texts.setdefault(claim, []).append(text)
+            text = f"{device.partition(' (')[0]}: {k} of {n}".replace(" ", NO_BREAK)
+            texts.setdefault(claim, []).append(escape(text) + " of earlier code" * bool(earlier))
     return {claim: "<br>".join(lines) for claim, lines in texts.items()}
 
 
@@ -212,11 +213,14 @@ def _summary(device, budget, runs):
     """One line, as HTML, about stored runs of one device and budget."""
     counts, seconds = reruns.held(runs).values(), [float(run["seconds"]) for run in runs]
     held, checked = sum(k for k, _ in counts), sum(n for _, n in counts)
-    slowest, times = duration(max(seconds)), " each at most" if len(runs) > 1 else ""
+    slowest, times = _time(max(seconds)), " each at most" if len(runs) > 1 else ""
     date = max(run["date"] for run in runs)
-    return escape(
-        f"{len(runs)} on {device}, budget {budget}: claims held {held} of {checked} times; "
-        f"{slowest}{times}; torch {runs[-1]['torch']}; {date}"
+    return (
+        escape(
+            f"{len(runs)} on {_device(device)}, budget {budget}: claims held {held} of {checked} times; "
+            f"{slowest}{times}; torch{NO_BREAK}{runs[-1]['torch']}; "
+        )
+        + f"<time>{escape(date)}</time>"
     )
 
 
@@ -237,9 +241,18 @@ def _claim_row(chapter, address, claim, run, reruns):
         f'<a href="{escape(address)}">{escape(claim["claim"])}</a>'
     )
     measured = "<br>".join(f"{escape(name.replace('_', ' '))} {_number(m)}" for name, m in claim["measured"].items())
-    conditions = [claim["device"], f"torch {claim['torch'].split('+')[0]}", run and run["date"]]
-    where = "<br>".join(escape(condition) for condition in conditions if condition)
+    conditions = [_device(claim["device"]), f"torch{NO_BREAK}{claim['torch'].split('+')[0]}"]
+    where = "<br>".join(map(escape, conditions)) + (f"<br><time>{escape(run['date'])}</time>" if run else "")
     return [str(chapter), sentence, measured, str(claim["seeds"] or ""), reruns, escape(claim["data"] or ""), where]
+
+
+def _device(name):
+    """A device in few words that stay on one line, "CPU (2 threads)"; the page of the runs has its whole name."""
+    return re.sub(r"\(\w+, ", "(", name).replace("(1 threads)", "(1 thread)").replace(" ", NO_BREAK)
+
+
+def _time(seconds):
+    return duration(seconds).replace(" ", NO_BREAK)
 
 
 def _number(measurement):

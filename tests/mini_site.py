@@ -101,10 +101,11 @@ def stage(folder, url="", baseurl=""):
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config["repository"]["url"], config["html"]["baseurl"] = url, baseurl
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", *GENERATED, "running")]}]
+    parts = [{"chapters": [{"file": file} for file in (f"chapters/{NAME}", *GENERATED, "running", "teaching")]}]
     (source / "_toc.yml").write_text(yaml.safe_dump({"format": "jb-book", "root": "index", "parts": parts}))
     (source / "index.md").write_text(INDEX, encoding="utf-8")
     shutil.copy(ROOT / "running.md", source)
+    (source / "teaching.md").write_text("# Teaching with this book\n", encoding="utf-8")  # running.md links to it
     shutil.copytree(ROOT / "site", source / "site", ignore=shutil.ignore_patterns("__pycache__"))
     notebook = source / "chapters" / f"{NAME}.ipynb"
     write(chapter(), notebook)

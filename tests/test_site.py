@@ -162,7 +162,7 @@ def test_claims_page_says_what_was_measured_and_links_to_the_cell(site):
     cells = {td["data-label"]: td.get_text(" ", strip=True) for td in rows[0].find_all("td")}
     assert "end to end 0.625 ± 0.18 (from 0.5 to 0.75)" in cells["Measured"] and "classes 10" in cells["Measured"]
     assert [cells[name] for name in ("Chapter", "Seeds", "Data")] == ["1", "2", "shapes"]
-    assert cells["Run"] == "CPU (test) torch 2.11.0 2026-11-23"
+    assert cells["Run"] == "CPU\xa0(test) torch\xa02.11.0 2026-11-23"
 
 
 def test_bibliography_is_sorted_by_surname_and_names_the_chapter(site):
@@ -173,7 +173,7 @@ def test_bibliography_is_sorted_by_surname_and_names_the_chapter(site):
 
 def test_landing_page_lists_the_chapter_with_its_question_and_time(site):
     item = page(site, "index.html").article.find("ol").get_text(" ", strip=True)
-    assert "A mini chapter" in item and "Is it small?" in item and "run 2 min 11 s on CPU (test)" in item
+    assert "A mini chapter" in item and "Is it small?" in item and "run 2\xa0min\xa011\xa0s on CPU\xa0(test)" in item
 
 
 def test_landing_page_shows_the_figure_it_asks_for(site):
@@ -185,7 +185,7 @@ def test_landing_page_shows_the_figure_it_asks_for(site):
 
 def test_chapter_says_what_it_takes_and_gives_its_executed_notebook(site):
     glance = page(site, CHAPTER).find(class_="glance")
-    assert "Read 5 min" in glance.text and "Run 2 min 11 s on CPU (test)" in glance.text
+    assert "Read 5 min" in glance.text and "Run 2\xa0min\xa011\xa0s on CPU\xa0(test)" in glance.text
     notebook = nbformat.read((site / CHAPTER).parent / glance.find("a", download=True)["href"], as_version=4)
     assert any(cell.get("outputs") for cell in notebook.cells)
     assert not page(site, "running.html").find(class_="glance")
