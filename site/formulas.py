@@ -35,11 +35,7 @@ BEFORE = 'MathJax = {startup: {ready() {}}, tex: {packages: {"[-]": ["noerrors",
 AFTER = """
 MathJax.startup.defaultReady();
 const { adaptor } = MathJax.startup;
-const typeset = (tex, display) => {
-  const formula = MathJax.tex2chtml(tex, { display });
-  if (display) adaptor.setAttribute(formula, "tabindex", "0"); // a wide one scrolls, by the keyboard as well
-  return adaptor.outerHTML(formula);
-};
+const typeset = (tex, display) => adaptor.outerHTML(MathJax.tex2chtml(tex, { display }));
 const stylesheet = () => adaptor.textContent(MathJax.chtmlStylesheet());
 """
 NOTICE = """\
@@ -48,6 +44,8 @@ NOTICE = """\
 """
 SHEET = "formulas.css"
 TEX = re.compile(r"\\([(\[])(.*)\\[)\]]", re.DOTALL)  # as Sphinx writes it: \(inline\) or \[displayed\]
+# The theme lets the keyboard reach what has this class and is too wide for the page.
+SCROLLABLE = "pst-scrollable-table-container"
 ERROR = re.compile(r'<mjx-merror data-mjx-error="([^"]*)"')
 CHARACTER = re.compile(r'content: "(?:\\([0-9A-F]+)|(.))"')
 ZERO = 0xEFFC  # the only character of MathJax_Zero, which gives lines no height; browsers refuse a font that has none
@@ -81,7 +79,8 @@ def visitor(visit_math):
         try:
             visit_math(translator, node)
         finally:  # it ends with an exception: docutils' way to say that a node has no more to visit
-            translator.body[start:] = [TEX.sub(render, "".join(translator.body[start:]), count=1)]
+            formula = TEX.sub(render, "".join(translator.body[start:]), count=1)
+            translator.body[start:] = [formula.replace('<div class="math', f'<div class="{SCROLLABLE} math', 1)]
 
     return visit
 

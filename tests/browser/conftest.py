@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import mini_site
+from tools.build import SITE, pages
 from tools.lighthouse import CHROMIUM, NPM_TOOLS
 from utils.widgets.figure import assets
 
@@ -21,6 +22,7 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 )
 HERE = Path(__file__).parent
+PAGES = [str(path.relative_to(SITE)) for path in pages()] or ["index.html"]
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # Glyphs that MathJax draws beside the MathML for screen readers: many elements, hidden, no text.
 # Axe need not walk through them.
@@ -78,6 +80,14 @@ def mini(serve, tmp_path_factory):
     """The mini book: (folder, address)."""
     folder = mini_site.build(tmp_path_factory.mktemp("mini"))
     return folder, serve(folder)
+
+
+@pytest.fixture(scope="session")
+def home(serve):
+    """The address of the built site."""
+    if not (SITE / "index.html").exists():
+        pytest.fail(f"there is no site in {SITE} to look at: run `make book` first")
+    return serve(SITE)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,10 @@ import subprocess
 
 import pytest
 
-from tests.browser.conftest import needs_npm_tools, violations
-from tools.build import SITE, pages
+from tests.browser.conftest import PAGES, needs_npm_tools, violations
+from tools.build import SITE
 from tools.lighthouse import NPM_TOOLS
 
-PAGES = [str(path.relative_to(SITE)) for path in pages()] or ["index.html"]
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
 PHONE = 360
 # A figure below the fold loads late: here it is asked to come at once.
@@ -28,13 +27,6 @@ NOT_DRAWN = """formulas => formulas.filter(formula => {
     return !(drawn?.width > 0 && drawn.height > 0);
 }).map(formula => formula.textContent)"""
 TWICE = "Array.from(document.querySelectorAll('[id]'), e => e.id).filter((id, i, all) => all.indexOf(id) < i)"
-
-
-@pytest.fixture(scope="module")
-def home(serve):
-    if not (SITE / "index.html").exists():
-        pytest.fail(f"there is no site in {SITE} to look at: run `make book` first")
-    return serve(SITE)
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -1,0 +1,95 @@
+"""The site without a mouse: what has the focus shows it, and what opens by a click opens by the keyboard as well."""
+
+import pytest
+
+from tests.browser.conftest import PAGES
+
+PHONE = 360
+CHAPTER = next((name for name in PAGES if name.startswith("chapters/")), PAGES[0])
+FOCUSED = """() => {
+    const element = document.activeElement, box = element.getBoundingClientRect(), style = getComputedStyle(element);
+    const ringed = parseFloat(style.outlineWidth) > 0 && style.outlineStyle !== "none" || style.boxShadow !== "none";
+    const seen = box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+    return {
+        end: element === document.body,
+        hidden: !(ringed && seen) && element.outerHTML.slice(0, 120),
+    };
+}"""
+
+
+def next_stop(page):
+    page.keyboard.press("Tab")
+    return page.evaluate(FOCUSED)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [PHONE, 1280])
+def test_whatever_has_the_focus_shows_it(home, visit, name, width):
+    page = visit(f"{home}/{name}", width=width, reduced_motion="reduce")
+    stops = 0
+    while not (focused := next_stop(page))["end"]:
+        assert not focused["hidden"], f"has the focus, and does not show it: {focused['hidden']}"
+        stops += 1
+        assert stops < 1000, "the keyboard never leaves the page"
+    assert stops > 1
+
+
+def test_first_stop_skips_to_the_text(home, visit):
+    page = visit(f"{home}/{CHAPTER}")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+def test_search_opens_finds_and_closes(home, visit):
+    page = visit(f"{home}/{CHAPTER}")
+    field = page.get_by_role("searchbox")
+    page.keyboard.press("Control+k")
+    assert field.is_visible()
+    page.keyboard.press("Escape")
+    assert not field.is_visible()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("momentum")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=momentum**")
+
+
+def test_colours_switch(home, visit):
+    page = visit(f"{home}/{CHAPTER}", color_scheme="light")
+    button = page.get_by_role("button", name="Color mode")
+    themes = set()
+    for _ in range(3):
+        button.press("Enter")
+        themes.add(page.evaluate("document.documentElement.dataset.theme"))
+    assert themes == {"light", "dark"}
+
+
+@pytest.mark.parametrize("toggle, link", [("primary", "Glossary"), ("secondary", "Recall")])
+def test_menu_on_a_phone_opens_and_closes(home, visit, toggle, link):
+    page = visit(f"{home}/{CHAPTER}", width=PHONE)
+    menu, link = page.locator("dialog[open]"), page.get_by_role("link", name=link, exact=True).first
+    page.locator(f"button.{toggle}-toggle").first.press("Enter")
+    menu.wait_for()
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if link.evaluate("link => link === document.activeElement"):
+            break
+    else:
+        pytest.fail("the keyboard does not reach the menu's links")
+    page.keyboard.press("Escape")
+    menu.wait_for(state="detached")
+
+
+def test_download_menu_opens(home, visit):
+    page = visit(f"{home}/{CHAPTER}")
+    page.get_by_role("button", name="Download this page").press("Enter")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.closest('.dropdown-menu') !== null")
+
+
+def test_folded_code_opens(home, visit):
+    page = visit(f"{home}/{CHAPTER}")
+    fold = page.locator("article details.hide").first
+    fold.locator("summary").press("Enter")
+    assert fold.locator("pre").is_visible()
