@@ -13,10 +13,11 @@ FORM ?= desktop
 SEEDS ?= 20
 COLAB_PYTHON ?= 3.13
 VENV := .venv
+NBGRADER := .venv-nbgrader
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf serve lab run sweep reruns handout grade data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
+.PHONY: help book pdf serve lab run sweep reruns handout grade nbgrader data test npm lighthouse links test-gpu test-colab outputs benchmarks lock clean
 
 help:  ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*  ## /make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -48,10 +49,12 @@ handout: $(VENV)/installed  ## make the students' copies, of one chapter (make h
 grade: $(VENV)/installed  ## grade course work: make grade CHAPTER=02 FROM=submissions.zip
 	@$(RUN) -m course.grade $(CHAPTER) $(FROM)
 
+nbgrader: $(NBGRADER)/installed  ## install nbgrader, for courses that use it, in an environment of its own
+
 data: $(VENV)/installed  ## download CIFAR-10, MNIST and Fashion-MNIST into data/cache
 	@$(RUN) -m utils.data
 
-test: $(VENV)/installed npm  ## check the code, build the site, run all tests and every chapter
+test: $(VENV)/installed npm $(NBGRADER)/installed  ## check the code, build the site, run all tests and every chapter
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m tools.build
@@ -73,12 +76,14 @@ test-colab: $(VENV)/installed  ## run every chapter with Colab's versions of eve
 outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, and reruns.md's example; store outputs
 	@$(RUN) -m tools.outputs $(CHAPTER)
 
-benchmarks: $(VENV)/installed  ## time the training loop and the engine of chapter 2 against their peers
+benchmarks: $(VENV)/installed $(NBGRADER)/installed  ## time the training loop and the engine of chapter 2 against their peers
 	@$(RUN) -m benchmarks
 
-lock: $(VENV)/installed  ## for maintainers: renew requirements.lock from requirements.txt
+lock: $(VENV)/installed  ## for maintainers: renew the lock files, requirements.lock from requirements.txt
 	@$(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-emit-index-url \
 		--custom-compile-command "make lock" requirements.txt --output-file requirements.lock
+	@echo "nbgrader>=0.9.5" | $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+		--no-emit-index-url --custom-compile-command "make lock" - --output-file requirements-nbgrader.lock
 
 # What checks the pages in a browser: axe-core, html-validate, Lighthouse. Without Node.js their tests are skipped.
 NPM_TOOLS := tests/browser/node_modules/.package-lock.json
@@ -98,4 +103,11 @@ $(VENV)/installed: requirements.lock
 	@$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt install python3-venv"; rm -rf $(VENV); exit 1; }
 	@$(RUN) -m pip install --quiet --disable-pip-version-check uv
 	@$(VENV)/bin/uv pip install $$(test -t 1 || echo --quiet) --python $(RUN) --requirement requirements.lock
+	@touch $@
+
+# nbgrader's own packages, and the book's kernel, under the name that notebooks ask for: the chapters need torch.
+$(NBGRADER)/installed: requirements-nbgrader.lock $(VENV)/installed
+	@$(VENV)/bin/uv venv --quiet --clear --python $(RUN) $(NBGRADER)
+	@$(VENV)/bin/uv pip install --quiet --python $(NBGRADER)/bin/python --requirement requirements-nbgrader.lock
+	@$(RUN) -m ipykernel install --prefix $(NBGRADER) --name python3 > /dev/null 2>&1
 	@touch $@
