@@ -2,11 +2,16 @@
 
 Every kernel, on either side, has the share of torch's threads that a worker's has. Then, in turns, one run by papermill
 and one by the same function that a worker calls: what a run costs beyond papermill itself. The chapter is run on its
-smoke budget; what is compared doesn't depend on what it computes.
+smoke budget; what is compared doesn't depend on what it computes. Last, how long it takes until a sweep of many runs,
+all of them finished (copies of one), has seen that nothing is left to do: as a new command, and the first time, when it
+still has the table to make.
 """
 
 import os
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,10 +21,10 @@ from dask.system import CPU_COUNT
 from distributed.system import MEMORY_LIMIT
 
 from tools.execute import LenientKernelManager, rerun
-from tools.notebooks import chapter
+from tools.notebooks import ROOT, chapter
 from tools.sweep import environments, gpus, plan, sweep
 
-CHAPTER, RUNS, WORKERS, TURNS = "02", 8, 2, 3
+CHAPTER, RUNS, WORKERS, TURNS, MANY = "02", 8, 2, 3, 500
 GRID = {"n_train": list(range(500, 500 + RUNS))}  # of almost the same cost, and yet runs of their own
 
 
@@ -44,6 +49,22 @@ def by_rerun(run):
     return time.perf_counter() - start
 
 
+def resume(notebook, folder):
+    """Seconds that the command takes for MANY finished runs, copies of this notebook: the first time, and again."""
+    folder.mkdir()
+    for run in plan(CHAPTER, {}, {"n_train": list(range(500, 500 + MANY))}, None, "smoke"):
+        shutil.copy(notebook, folder / f"{run.name}.ipynb")
+    values = Path(folder, "grid.yml")
+    values.write_text(f"n_train: {list(range(500, 500 + MANY))}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "tools.sweep", CHAPTER, "--grid-file", values, "--budget", "smoke", "-o", folder]
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return times
+
+
 def main():
     os.environ.update(environments(RUNS, CPU_COUNT, MEMORY_LIMIT, gpus(), WORKERS)[0])
     runs = plan(CHAPTER, {}, GRID, None, "smoke")
@@ -52,6 +73,7 @@ def main():
         start = time.perf_counter()
         table = sweep(CHAPTER, grid=GRID, budget="smoke", workers=WORKERS, output=Path(folder, "runs"))
         wall = time.perf_counter() - start
+        first, again = resume(Path(folder, "runs", table.path[0]), Path(folder, "many"))
         turns = [(by_papermill(runs[0], folder), by_rerun(runs[0])) for _ in range(TURNS)]
     print(f"{RUNS} runs by papermill: {sum(alone):.1f} s ({min(alone):.1f} to {max(alone):.1f} s each)")
     print(f"by tools.sweep on {WORKERS} workers: {wall:.1f} s, table and report included")
@@ -59,6 +81,7 @@ def main():
     print(f"{sum(alone) / wall:.2f} times as fast")
     extra = [ours - theirs for theirs, ours in turns]
     print(f"a run beyond papermill's own: {statistics.median(extra):.2f} s ({min(extra):.2f} to {max(extra):.2f} s)")
+    print(f"{MANY} finished runs: {first:.1f} s with the table to make, {again:.1f} s the next time")
 
 
 if __name__ == "__main__":
