@@ -133,7 +133,9 @@ def name_cells(app, doctree):
             cell = cells[node["cell_index"]]
             node["ids"].append(f"cell-{cell.id}")
             if any("image/png" in output.get("data", {}) for output in cell.outputs):
-                node.insert(0, nodes.container("", link_to(node["ids"][-1], "figure"), classes=["linked"]))
+                # In the output: myst-nb folds the code of a cell only if that comes first.
+                link = nodes.container("", link_to(node["ids"][-1], "figure"), classes=["linked"])
+                next(part for part in node if part.get("nb_element") == "cell_code_output").insert(0, link)
 
 
 def show_colab_button(app, pagename, templatename, context, doctree):

@@ -81,7 +81,8 @@ def chapter():
     cells = [new_markdown_cell(intro, id="intro")]
     for name, bundles in outputs.items():
         shown = [new_output("display_data", data=data, metadata=metadata) for data, metadata in bundles]
-        cells.append(new_code_cell(f"show('{name}')", id=name, outputs=shown, execution_count=1))
+        metadata = {"tags": ["hide-input"]} if name == "figure" else {}
+        cells.append(new_code_cell(f"show('{name}')", id=name, outputs=shown, execution_count=1, metadata=metadata))
     prompts = {"code_prompt_show": "Show solution", "code_prompt_hide": "Hide solution"}
     hidden = {"tags": ["hide-input"], "mystnb": prompts}
     cells.append(new_code_cell("x = 1  # " + "a long line " * 20, id="solution", metadata=hidden))

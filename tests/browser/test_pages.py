@@ -50,6 +50,7 @@ def test_page_is_whole_and_asks_nobody_else(home, visit, name, scheme):
         if image.is_visible():
             assert image.evaluate(DISTORTED) is None, f"out of proportion: {image.get_attribute('src')}"
     assert page.locator(".interactive:not(.mounted)").count() == 0
+    assert page.locator(".cell.tag_hide-input:not(:has(details.hide))").count() == 0, "code that should be folded"
     assert page.evaluate(TWICE) == [], "ids that stand twice in the page"
     for width in (PHONE, 400, 768, 1280):
         page.set_viewport_size({"width": width, "height": 800})
