@@ -76,7 +76,7 @@ test-colab: $(VENV)/installed  ## run every chapter with Colab's versions of eve
 outputs: $(VENV)/installed  ## for maintainers: execute stale chapters on CIFAR-10, and reruns.md's example; store outputs
 	@$(RUN) -m tools.outputs $(CHAPTER)
 
-benchmarks: $(VENV)/installed $(NBGRADER)/installed  ## time the training loop and the engine of chapter 2 against their peers
+benchmarks: $(VENV)/installed  ## time the training loop and the engine of chapter 2 against their peers
 	@$(RUN) -m benchmarks
 
 lock: $(VENV)/installed  ## for maintainers: renew the lock files, requirements.lock from requirements.txt

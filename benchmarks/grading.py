@@ -1,9 +1,9 @@
 """course.grade against nbgrader on the same submissions, both with the same hidden tests, and its memory over many.
 
 nbgrader runs each notebook in a kernel of its own, without a sandbox; course.grade runs each answer twice in a sandbox.
-Its time holds the start of its command, some two seconds, as a teacher's does.
-In turns, so that both see the machine as it is. What a submission costs beyond its own cells is what grading it takes,
-less the time that the same cells take in this process. `python -m benchmarks.grading`
+nbgrader's time holds the start of its command, as a teacher's does; `make nbgrader` installs it. In turns,
+so that both see the machine as it is. What a submission costs beyond its own cells is what grading it takes, less the
+time that the same cells take in this process. `python -m benchmarks.grading`
 """
 
 import contextlib

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import papermill
+import yaml
 from dask.system import CPU_COUNT
 from distributed.system import MEMORY_LIMIT
 
@@ -52,11 +53,11 @@ def by_rerun(run):
 def resume(notebook, folder):
     """Seconds that the command takes for MANY finished runs, copies of this notebook: the first time, and again."""
     folder.mkdir()
-    for run in plan(CHAPTER, {}, {"n_train": list(range(500, 500 + MANY))}, None, "smoke"):
+    grid, file = {"n_train": list(range(500, 500 + MANY))}, folder / "grid.yml"
+    for run in plan(CHAPTER, {}, grid, None, "smoke"):
         shutil.copy(notebook, folder / f"{run.name}.ipynb")
-    values = Path(folder, "grid.yml")
-    values.write_text(f"n_train: {list(range(500, 500 + MANY))}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "tools.sweep", CHAPTER, "--grid-file", values, "--budget", "smoke", "-o", folder]
+    file.write_text(yaml.safe_dump(grid), encoding="utf-8")
+    command = [sys.executable, "-m", "tools.sweep", CHAPTER, "--grid-file", file, "--budget", "smoke", "-o", folder]
     times = []
     for _ in range(2):
         start = time.perf_counter()
