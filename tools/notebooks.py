@@ -140,8 +140,12 @@ def fingerprint(path, parameters):
 
 
 def version(parts):
-    """Hash of all that a fingerprint covers except the parameters' values: the same for all runs of the same code."""
-    return _hash(json.dumps({name: part for name, part in parts.items() if name != "parameters"}, sort_keys=True))
+    """Hash of the code that decides what a run measures: a fingerprint without the parameters' values and without the
+    figures' scripts and style sheets, which run in the reader's browser."""
+    measuring = {
+        name: part for name, part in parts.items() if name != "parameters" and not name.endswith((".js", ".css"))
+    }
+    return _hash(json.dumps(measuring, sort_keys=True))
 
 
 def outputs_hash(notebook):

@@ -97,20 +97,31 @@ export function bestRate(surface, optimizer, momentum, start) {
   return best.rate;
 }
 
-/** Where f crosses `level`: [[from, to], ...], straight pieces within cells of SIDE, by linear interpolation. */
-function contour(f, level) {
+/** f at the corners of the window's cells of SIDE: heights[i][j] at column i, row j. */
+function heights(f) {
+  const along = (limit, point) => Array.from({ length: Math.round((2 * limit) / SIDE) + 1 }, (_, k) => point(k * SIDE - limit));
+  return along(X, (x) => along(Y, (y) => f([x, y])));
+}
+
+const CORNERS = [[0, 0], [1, 0], [1, 1], [0, 1]]; // of a cell, once around
+
+/** Where the heights cross `level`: [[from, to], ...], straight pieces within cells, by linear interpolation. */
+function contour(grid, level) {
   const pieces = [];
-  for (let x = -X; x < X - SIDE / 2; x += SIDE) {
-    for (let y = -Y; y < Y - SIDE / 2; y += SIDE) {
-      const corners = [[x, y], [x + SIDE, y], [x + SIDE, y + SIDE], [x, y + SIDE]];
-      const above = corners.map((corner) => f(corner) - level);
-      const crossings = corners.flatMap((from, i) => {
-        const j = (i + 1) % 4;
-        if (above[i] > 0 === above[j] > 0) return [];
-        const t = above[i] / (above[i] - above[j]);
-        return [from.map((x_k, k) => x_k + t * (corners[j][k] - x_k))];
+  for (let i = 0; i + 1 < grid.length; i++) {
+    const [left, right] = [grid[i], grid[i + 1]];
+    for (let j = 0; j + 1 < left.length; j++) {
+      const higher = (left[j] > level) + (left[j + 1] > level) + (right[j] > level) + (right[j + 1] > level);
+      if (higher % 4 === 0) continue; // all of its corners or none
+      const above = CORNERS.map(([dx, dy]) => grid[i + dx][j + dy] - level);
+      const crossings = CORNERS.flatMap(([dx, dy], k) => {
+        const next = (k + 1) % 4;
+        if (above[k] > 0 === above[next] > 0) return [];
+        const t = above[k] / (above[k] - above[next]);
+        const [nextDx, nextDy] = CORNERS[next];
+        return [[(i + dx + t * (nextDx - dx)) * SIDE - X, (j + dy + t * (nextDy - dy)) * SIDE - Y]];
       });
-      for (let i = 0; i < crossings.length; i += 2) pieces.push(crossings.slice(i, i + 2));
+      for (let k = 0; k < crossings.length; k += 2) pieces.push(crossings.slice(k, k + 2));
     }
   }
   return pieces;
@@ -250,7 +261,8 @@ function render({ model, el }) {
     const { f, minima, formula: text } = surfaces[model.get("surface")];
     const [low, high] = [f(minima[0]), Math.max(...[-X, X].flatMap((x) => [f([x, -Y]), f([x, Y])]))];
     const levels = Array.from({ length: 15 }, (_, k) => low + (high - low) * ((k + 0.5) / 15) ** 2);
-    const pieces = levels.map((level) => contour(f, level).map((piece) => `M${line(piece)}`));
+    const grid = heights(f);
+    const pieces = levels.map((level) => contour(grid, level).map((piece) => `M${line(piece)}`));
     contours.replaceChildren(
       ...pieces.map((ds) => svg("path", { d: ds.join("") })),
       ...minima.map((point) => svg("path", { d: "M-6,0H6M0,-6V6", transform: at(point), class: "minimum" })),
