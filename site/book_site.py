@@ -167,6 +167,7 @@ def show_what_it_takes(app, pagename, templatename, context, doctree):
     context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="glance">{" ".join(parts)}</p>', 1)
 
 
+MANY_FORMULAS = 100  # on a page: each is some ten elements
 # Who comes by a link to a place in the page, or comes back to one, needs the true height of all that lies above.
 UNFINISHED = """
 if (!location.hash && performance.getEntriesByType("navigation")[0].type == "navigate")
@@ -175,11 +176,12 @@ if (!location.hash && performance.getEntriesByType("navigation")[0].type == "nav
 
 
 def load_scripts_where_used(app, pagename, templatename, context, doctree):
-    """The figures' host on pages with figures that aren't notebooks, the table's script on the claims page."""
-    if Path(app.env.doc2path(pagename)).suffix == ".ipynb":
+    """layout.js on long pages, the figures' host on pages with figures that aren't notebooks, the table's script on the
+    claims page."""
+    body = context.get("body", "")
+    if Path(app.env.doc2path(pagename)).suffix == ".ipynb" or body.count("<mjx-container") > MANY_FORMULAS:
         app.add_js_file(None, body=UNFINISHED)
         app.add_js_file("layout.js")
-    body = context.get("body", "")
     if "widget-state+json" in body and not any("widget-host.js" in str(s.filename) for s in context["script_files"]):
         app.add_js_file("widget-host.js")
     if 'class="claims"' in body:

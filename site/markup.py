@@ -1,6 +1,7 @@
 """Corrects the HTML that myst-nb and the theme generate: valid, described, and quick to load.
 
-Knows: what their HTML lacks (an image's size, valid summaries, a description for search engines).
+Knows: what their HTML lacks (an image's size, valid summaries, a description for search engines), and what it has too
+much of (spans without a colour, notes to the tests).
 Doesn't know: what a page says, nor how it looks (static/book.css).
 """
 
@@ -20,6 +21,8 @@ SEARCH = "Search this book."
 # Spans of names, punctuation, operators and spaces in code: they look like plain text, and without them a chapter has
 # a third of its elements less.
 PLAIN = re.compile(r'<span class="(?:n|nn|p|o|w)">([^<]*)</span>')
+
+FOR_NBVAL = '<span class="c1"># NBVAL_CHECK_OUTPUT</span>\n'  # a cell's note to the tests, nothing to its readers
 
 
 def mend_summary(match):
@@ -47,7 +50,7 @@ def mend(app, pagename, templatename, context, doctree):
         return f'<img loading="lazy" decoding="async" width="{width}" height="{height}" '
 
     body = FIGURE.sub(give_size, SUMMARY.sub(mend_summary, context["body"]))
-    context["body"] = PLAIN.sub(r"\1", body)
+    context["body"] = PLAIN.sub(r"\1", body.replace(FOR_NBVAL, ""))
 
 
 def setup(app):

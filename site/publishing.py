@@ -18,7 +18,7 @@ NOT_FOUND = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
+<meta name="description" content="This address leads to no page of the book.">
 <link rel="icon" href="data:,">
 <title>Not here: {title}</title>
 <style>

@@ -86,3 +86,10 @@ def test_the_pages_say_how_long_it_takes_on_a_gpu(tables):
 
 def test_every_stored_table_is_a_chapters():
     assert {file.stem for file in reruns.TABLES.glob("*.csv")} <= {path.stem for path in chapters()}
+
+
+def test_version_is_that_of_the_code_that_measures():
+    parts = {"code": "1", "parameters": "2", "utils/widgets/race.py": "3", "utils/widgets/race.js": "4"}
+    same = parts | {"parameters": "other", "utils/widgets/race.js": "other", "utils/widgets/race.css": "new"}
+    assert version(same) == version(parts)
+    assert version(parts | {"utils/widgets/race.py": "other"}) != version(parts)

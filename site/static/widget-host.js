@@ -1,6 +1,7 @@
 /* Mounts a page's interactive figures with no kernel: each widget-view script of the page names a model of the page's
-   widget-state script, and the model carries its own module and style. Until a figure runs, and if it fails, its static
-   picture stands in its place. A classic script, because a browser loads no module into a page opened from disk. */
+   widget-state script, and the model carries its own module and style. A figure starts when the window comes near: what it
+   computes first keeps a phone busy. Until it runs, and if it fails, its static picture stands in its place. A classic
+   script, because a browser loads no module into a page opened from disk. */
 (() => {
   /** The part of anywidget's model that a figure without a kernel can use. */
   function makeModel(state) {
@@ -38,12 +39,24 @@
     const { state } = JSON.parse(scripts("state")[0].text);
     const models = {};
     const styles = new Set();
+    const starts = new Map();
+    const near = new IntersectionObserver(
+      (entries) => {
+        for (const { target } of entries.filter(({ isIntersecting }) => isIntersecting)) {
+          near.unobserve(target);
+          starts.get(target)().catch((error) => console.error("An interactive figure could not start:", error));
+        }
+      },
+      { rootMargin: "100% 0px" }, // a window's height above and below
+    );
     for (const view of scripts("view")) {
       const id = JSON.parse(view.text).model_id;
       const own = state[id].state;
       styles.add(own._css);
       models[id] ??= makeModel(own);
-      mount(view, models[id], own).catch((error) => console.error("An interactive figure could not start:", error));
+      const frame = view.closest(".interactive");
+      starts.set(frame, () => mount(view, models[id], own));
+      near.observe(frame);
     }
     for (const textContent of styles) {
       document.head.append(Object.assign(document.createElement("style"), { textContent }));

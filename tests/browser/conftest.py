@@ -134,6 +134,17 @@ def visit(chromium):
         context.close()
 
 
+def bring_near(page):
+    """Scroll to each interactive figure, which then starts."""
+    for figure in page.locator(".interactive").all():
+        figure.scroll_into_view_if_needed()
+
+
+def start_figures(page):
+    bring_near(page)
+    page.wait_for_function("() => !document.querySelector('.interactive:not(.mounted)')")
+
+
 @pytest.fixture
 def interactive(mini, visit):
     """interactive(css, **context options) opens the mini book, and gives its figure of that CSS class once it runs.
@@ -143,9 +154,8 @@ def interactive(mini, visit):
 
     def start(css, reduced_motion="reduce", **options):
         page = visit(f"{mini[1]}/chapters/{mini_site.NAME}.html", reduced_motion=reduced_motion, **options)
-        figure = page.locator(f".bookfig.{css}")
-        figure.wait_for()
-        return figure
+        start_figures(page)
+        return page.locator(f".bookfig.{css}")
 
     return start
 

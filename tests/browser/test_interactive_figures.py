@@ -3,6 +3,7 @@
 import pytest
 
 from tests import mini_site
+from tests.browser.conftest import bring_near, start_figures
 
 FIGURES = pytest.mark.parametrize("css", mini_site.INTERACTIVE)
 # The words by which a screen reader knows an element, as far as these figures give them.
@@ -104,12 +105,23 @@ def test_picture_stands_without_javascript(mini, visit, css):
     assert picture.is_visible() and picture.get_attribute("alt") == mini_site.INTERACTIVE[css]().alt()
 
 
+def test_a_figure_waits_until_the_window_comes_near(mini, visit):
+    last = visit(chapter(mini)).locator(".interactive").last
+    last.locator(".bookfig").wait_for(state="detached")
+    assert last.locator("img").is_visible()
+    last.scroll_into_view_if_needed()
+    last.locator(".bookfig").wait_for()
+    assert last.locator("img").is_hidden()
+
+
 def test_pictures_stand_if_the_figures_fail(mini, visit):
     folder, address = mini
     page = (folder / "chapters" / f"{mini_site.NAME}.html").read_text(encoding="utf-8")
     page = page.replace("function render(", "function gone(")
     (folder / "chapters" / "broken.html").write_text(page, encoding="utf-8")
     broken = visit(f"{address}/chapters/broken.html")
+    bring_near(broken)
+    broken.wait_for_load_state("networkidle")
     pictures = broken.locator(".interactive img").all()
     assert len(pictures) == len(mini_site.INTERACTIVE) and all(picture.is_visible() for picture in pictures)
     assert sum("could not start" in complaint for complaint in broken.complaints) == len(pictures)
@@ -117,8 +129,7 @@ def test_pictures_stand_if_the_figures_fail(mini, visit):
 
 def test_page_works_when_opened_from_disk(mini, visit):
     page = visit((mini[0] / "chapters" / f"{mini_site.NAME}.html").as_uri())
-    for css in mini_site.INTERACTIVE:
-        page.locator(f".interactive.mounted .{css}").wait_for()
+    start_figures(page)
     page.locator("mjx-container").first.wait_for()
     assert page.complaints == []
 

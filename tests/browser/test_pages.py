@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.browser.conftest import PAGES, needs_npm_tools, violations
+from tests.browser.conftest import PAGES, needs_npm_tools, start_figures, violations
 from tools.build import SITE
 from tools.lighthouse import NPM_TOOLS
 
@@ -49,7 +49,7 @@ def test_page_is_whole_and_asks_nobody_else(home, visit, name, scheme):
         assert image.evaluate(LOADED), f"does not load: {image.get_attribute('src')}"
         if image.is_visible():
             assert image.evaluate(DISTORTED) is None, f"out of proportion: {image.get_attribute('src')}"
-    assert page.locator(".interactive:not(.mounted)").count() == 0
+    start_figures(page)
     assert page.locator(".cell.tag_hide-input:not(:has(details.hide))").count() == 0, "code that should be folded"
     assert page.evaluate(TWICE) == [], "ids that stand twice in the page"
     for width in (PHONE, 400, 768, 1280):
@@ -66,6 +66,7 @@ def test_page_is_whole_and_asks_nobody_else(home, visit, name, scheme):
 @pytest.mark.parametrize("scheme, width", [("light", PHONE), ("dark", 1280)])
 def test_page_is_accessible(home, visit, name, scheme, width):
     page = visit(f"{home}/{name}", width=width, color_scheme=scheme, reduced_motion="reduce")
+    start_figures(page)
     assert violations(page) == []
     assert page.evaluate("document.getAnimations().length") == 0, "something moves, although less motion is asked for"
 

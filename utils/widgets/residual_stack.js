@@ -23,10 +23,21 @@ export function matrices(count, seed) {
 /** I + sJ. */
 export const residual = (J, s) => J.map((row, i) => row.map((x, j) => s * x + identity[i][j]));
 
-const dot = (u, v) => u.reduce((sum, x, k) => sum + x * v[k], 0);
+/** u · v; a plain loop, because a new figure takes some hundred thousand of them. */
+function dot(u, v) {
+  let sum = 0;
+  for (let k = 0; k < SIZE; k++) sum += u[k] * v[k];
+  return sum;
+}
+
 const add = (u, v, factor) => u.map((x, k) => x + factor * v[k]); // u + factor v
 const transpose = (a) => a.map((_, j) => a.map((row) => row[j]));
-const multiply = (a, b) => a.map((row) => transpose(b).map((column) => dot(row, column)));
+
+/** The product of two matrices, ab. */
+function multiply(a, b) {
+  const columns = transpose(b);
+  return a.map((row) => columns.map((column) => dot(row, column)));
+}
 
 /** [Q, R] of a square matrix, by Gram and Schmidt. */
 function qr(a) {
@@ -45,7 +56,7 @@ function qr(a) {
 
 /** Singular values, descending: rotate pairs of rows until all are orthogonal; their lengths then are the values. */
 function singularValues(matrix) {
-  const rows = [...matrix];
+  const rows = matrix.map((row) => [...row]);
   for (let sweep = 0, turned = true; turned && sweep < 30; sweep++) {
     turned = false;
     for (let i = 0; i < SIZE; i++) {
@@ -55,8 +66,7 @@ function singularValues(matrix) {
         if (Math.abs(uv) <= 1e-14 * Math.sqrt(uu) * Math.sqrt(vv)) continue;
         const angle = Math.atan((2 * uv) / (uu - vv)) / 2;
         const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
-        rows[i] = u.map((x, k) => cosine * x + sine * v[k]);
-        rows[j] = u.map((x, k) => cosine * v[k] - sine * x);
+        for (let k = 0; k < SIZE; k++) [u[k], v[k]] = [cosine * u[k] + sine * v[k], cosine * v[k] - sine * u[k]];
         turned = true;
       }
     }
@@ -95,15 +105,15 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  /** Singular values after 0 to `depth` matrices; computed to full depth, and only if a setting changed. */
+  /** Singular values after 0 to `depth` matrices; computed only if a setting changed or the product grew. */
   function values(kind) {
-    const [s, seed] = ["branch_scale", "seed"].map((name) => model.get(name));
+    const [s, seed, L] = ["branch_scale", "seed", "depth"].map((name) => model.get(name));
     const settings = kind === "plain" ? `${seed}` : `${seed} ${s}`;
-    if (drawn[kind]?.settings !== settings) {
-      const J = matrices(DEPTH, seed);
+    if (drawn[kind]?.settings !== settings || drawn[kind].result.length <= L) {
+      const J = matrices(L, seed);
       drawn[kind] = { settings, result: spectra(kind === "plain" ? J : J.map((J_l) => residual(J_l, s))) };
     }
-    return drawn[kind].result.slice(0, model.get("depth") + 1);
+    return drawn[kind].result.slice(0, L + 1);
   }
 
   const picture = svg("svg", { viewBox: `-58 -26 ${WIDTH + 72} ${HEIGHT + 74}`, role: "img", class: "spectra" });
