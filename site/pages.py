@@ -203,14 +203,14 @@ def status_page(notebooks):
         }
         if stored := reruns.stored(name):
             groups = _grouped(stored, "device", "budget")
-            facts["Reruns"] = "<br>".join(_summary(*key, runs) for key, runs in groups)
+            facts["Reruns"] = "<br>".join(_summary(*key, runs, run) for key, runs in groups)
         rows = "".join(f"<dt>{fact}</dt><dd>{value}</dd>" for fact, value in facts.items())
         parts += [f"## [{title(notebook)}](chapters/{name}.ipynb)\n", f'<dl class="run">{rows}</dl>\n']
     return "\n".join(parts)
 
 
-def _summary(device, budget, runs):
-    """One line, as HTML, about stored runs of one device and budget."""
+def _summary(device, budget, runs, shown):
+    """One line, as HTML, about stored runs of one device and budget; shown: the run on the site."""
     counts, seconds = reruns.held(runs).values(), [float(run["seconds"]) for run in runs]
     held, checked = sum(k for k, _ in counts), sum(n for _, n in counts)
     slowest, times = _time(max(seconds)), " each at most" if len(runs) > 1 else ""
@@ -221,6 +221,7 @@ def _summary(device, budget, runs):
             f"{slowest}{times}; torch{NO_BREAK}{runs[-1]['torch']}; "
         )
         + f"<time>{escape(date)}</time>"
+        + "; of earlier code" * any(_is_earlier(rerun, shown) for rerun in runs)
     )
 
 

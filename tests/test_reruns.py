@@ -63,7 +63,7 @@ def plain(text):
     "parts, rate, said",
     [(PARTS, 0.003, ""), ({"code": "b"}, 0.003, " of earlier code"), (PARTS, 0.001, " of earlier code")],
 )
-def test_claims_page_counts_the_reruns_by_device(tables, parts, rate, said):
+def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
     reruns.store("01-mini", runs(claim=[True, False, True]))
     reruns.store("01-mini", runs("NVIDIA X", claim=[True]))
     notebook = mini_site.chapter()
@@ -71,6 +71,7 @@ def test_claims_page_counts_the_reruns_by_device(tables, parts, rate, said):
     page = BeautifulSoup(mini_site.pages().claims_page({"01-mini": notebook}), "html.parser")
     cells = [plain(cell.get_text("|")) for cell in page.find_all("td", attrs={"data-label": "Reruns"})]
     assert cells == [f"CPU: 2 of 3{said}|NVIDIA X: 1 of 1{said}", ""]
+    assert mini_site.pages().status_page({"01-mini": notebook}).count("; of earlier code") == 2 * bool(said)
 
 
 def test_the_pages_say_how_long_it_takes_on_a_gpu(tables):
