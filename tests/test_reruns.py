@@ -78,6 +78,7 @@ def test_the_pages_say_how_long_it_takes_on_a_gpu(tables):
     reruns.store("01-mini", runs("CPU (other)", claim=[True, False]))
     reruns.store("01-mini", runs("NVIDIA X", claim=[True]).assign(seconds=51.2))
     notebook, pages = mini_site.chapter(), mini_site.pages()
+    notebook.metadata.book |= {"fingerprint": PARTS, "parameters": {"rate": 0.003}}
     run = plain(pages.at_a_glance("01-mini", notebook)["Run"])
     assert run == "2 min 11 s on CPU (test), 51 s on NVIDIA X"
     status = plain(BeautifulSoup(pages.status_page({"01-mini": notebook}), "html.parser").get_text())
