@@ -140,12 +140,13 @@ def claims_page(notebooks):
 
 
 def _reruns(name, notebook):
-    """{claim: HTML such as "CPU: 4 of 5"}: in how many stored reruns of the chapter it held, by device."""
+    """{claim: HTML such as "CPU: 4 of 5"}: in how many stored reruns of the chapter it held, by device and budget."""
     run, texts = notebook.metadata.get("book"), {}
-    for (device,), runs in _grouped(reruns.stored(name), "device"):
+    for (device, budget), runs in _grouped(reruns.stored(name), "device", "budget"):
+        where = device.partition(" (")[0] + f", {budget} budget" * (budget != "laptop")
         earlier = run and any(_is_earlier(other, run) for other in runs)
         for claim, (k, n) in reruns.held(runs).items():
-            text = f"{device.partition(' (')[0]}: {k} of {n}".replace(" ", NO_BREAK)
+            text = f"{where}: {k} of {n}".replace(" ", NO_BREAK)
             texts.setdefault(claim, []).append(escape(text) + " of earlier code" * bool(earlier))
     return {claim: "<br>".join(lines) for claim, lines in texts.items()}
 

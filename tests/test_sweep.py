@@ -21,7 +21,7 @@ from distributed import Client
 
 from tests import tiny_book
 from tools import outputs, sweep
-from tools.notebooks import chapter, read
+from tools.notebooks import chapter, chapters, read
 
 PARAMETERS = """\
 number: int = 1  # @param {type:"integer"} # 1 to 999, no unit: which run this is
@@ -175,11 +175,17 @@ def gone(pid):
         (["1", "--grid", "number"], "--grid number: expected NAME=VALUE,VALUE"),
         (["1", "--grid", "number="], "the grid has no value for number"),
         (["1", "--grid", "number=1,2", "-p", "number", "3"], "parameter number is given both one value for all runs"),
+        (["1", "--grid", "number=1", "--grid", "number=2"], "--grid number is given twice"),
         (["1", "--grid-file", "none.yml"], "--grid-file none.yml can't be read"),
+        (["1", "--grid-file", os.devnull], f"--grid-file {os.devnull} holds no grid"),
         (["1", "--budget", "full"], "01-tiny has no budget full"),
-        (["1", "--seeds", "0"], "seeds: expected one repetition or more, got 0"),
+        (["1", "--seeds", "0"], "seeds: expected 1 to 101 repetitions, got 0"),
+        (["1", "--seeds", "102"], "seeds: expected 1 to 101 repetitions, got 102"),
+        (["1", "--seeds", "2", "-p", "first_seed", "7"], "first_seed is given, and repetitions with other seeds"),
+        (["1", "--limit", "0"], "limit: expected more than 0 seconds, got 0"),
         (["1", "--workers", "0"], "workers: expected one or more, got 0"),
         (["1", "--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        (["1", "--scheduler", "here"], "no Dask scheduler answers at here"),
     ],
 )
 def test_refuses_before_it_runs_anything(book, tmp_path, words, message, monkeypatch):
@@ -188,6 +194,31 @@ def test_refuses_before_it_runs_anything(book, tmp_path, words, message, monkeyp
         sweep.main([*words, "-o", str(tmp_path / "out")])
     assert message in str(error.value)
     assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("grid", [[], [{1: 2}], {1: [2]}, 5])
+def test_refuses_what_is_no_grid(grid):
+    with pytest.raises(ValueError, match="a grid is names with lists of values"):
+        sweep.plan("5", {}, grid, None, "smoke")
+
+
+def test_refuses_a_file_for_the_results(tmp_path):
+    file = tmp_path / "out"
+    file.touch()
+    with pytest.raises(ValueError, match="is a file: give a folder for the results"):
+        sweep.sweep("5", budget="smoke", output=file)
+
+
+def test_a_copy_of_a_chapter_elsewhere_is_no_chapter(tmp_path, monkeypatch):
+    (path, *_) = chapters()
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for name in (copy, path.name, "elsewhere/1.ipynb", "1.5", "²"):
+        with pytest.raises(LookupError, match="no chapter"):
+            chapter(name)
+    copy.unlink()
+    assert {chapter(name) for name in ("1", "01", path.stem, path.name, f"chapters/{path.name}", path)} == {path}
 
 
 def test_refuses_a_data_set_that_is_not_there(tmp_path, monkeypatch):
@@ -227,6 +258,10 @@ def test_plan_of_a_real_chapter():
     assert len({run.name for run in runs}) == 4
     again = sweep.plan("05-adam", {}, [run.parameters for run in runs] * 2, None, "smoke")
     assert [run.name for run in again] == [run.name for run in runs]  # each once, under the same name
+    assert [run.parameters["steps"] for run in sweep.plan("5", {}, {"steps": range(20, 60, 20)}, None, "smoke")] == [
+        20,
+        40,
+    ]
     assert [run.parameters["first_seed"] for run in sweep.plan("5", {}, {}, 3, "smoke")] == [0, 10_000, 20_000]
 
 

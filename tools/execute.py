@@ -164,7 +164,7 @@ def _summary(error):
         error = f"{error.ename}: {error.evalue}"
     elif isinstance(error, DeadKernelError):
         error = "The kernel died (out of memory, or a crash in native code)."
-    return ANSI.sub("", str(error)).strip().splitlines()[0]
+    return (ANSI.sub("", str(error)).strip() or type(error).__name__).splitlines()[0]
 
 
 def _inspection(path):

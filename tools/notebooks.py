@@ -28,16 +28,18 @@ def chapters(root=ROOT):
 
 
 def chapter(name, root=ROOT):
-    """Path of the chapter called `name`: its number ("1", "01"), its file's name, or a path.
+    """Path of the chapter called `name`: its number ("1", "01"), its name, or its file's path.
 
-    Raises LookupError, with the chapters there are, if there is no such one.
+    Raises LookupError, with the chapters there are, if there is no such one; a copy of a chapter elsewhere is none.
     """
-    stem = Path(name).stem
+    text, given = str(name), Path(name)
+    places = [given] if given.exists() else [root / given, root / "chapters" / given]
     for path in chapters(root):
-        if stem == path.stem or (stem.isdigit() and int(stem) == int(path.stem.split("-")[0])):
+        number = text.isdecimal() and int(text) == int(path.stem.split("-")[0])
+        if number or text == path.stem or path.resolve() in [place.resolve() for place in places]:
             return path
     known = "\n  ".join(path.stem for path in chapters(root))
-    raise LookupError(f"no chapter {name!r}; give a number or a name of:\n  {known}")
+    raise LookupError(f"no chapter {text!r}; give a number or a name of:\n  {known}")
 
 
 def read(path):

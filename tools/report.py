@@ -16,8 +16,12 @@ from utils import figures
 
 def current(runs):
     """The finished runs of each notebook's newest code: what the report counts."""
-    newest = runs.groupby("notebook")["code"].transform("last")
-    return runs[(runs.status == "finished") & (runs.code == newest)]
+    return runs[(runs.status == "finished") & _newest(runs)]
+
+
+def _newest(runs):
+    """Which runs are of their notebook's newest code."""
+    return runs.code == runs.groupby("notebook")["code"].transform("last")
 
 
 def varied(runs):
@@ -44,7 +48,7 @@ def overview(runs):
     display(HTML(_table([], [[f"<b>{name}</b>", escape(text)] for name, text in facts.items() if text])))
     if old := int((runs.status == "finished").sum()) - len(counted):
         display(Markdown(f"{old} runs of an earlier version of the code are in the table and not counted here."))
-    failed = runs[runs.status == "failed"]
+    failed = runs[(runs.status == "failed") & _newest(runs)]
     if len(failed):
         display(Markdown("These runs failed, and are not counted here:"))
         names = varied(runs)

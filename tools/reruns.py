@@ -41,10 +41,12 @@ def held(runs):
 
 
 def store(name, table):
-    """Add the finished runs of a sweep's table to those stored of the chapter."""
+    """Add the finished runs of a sweep's table, if there are any, to those stored of the chapter."""
     import pandas as pd  # slow to import; the site only reads
 
     finished = table[table.status == "finished"].drop(columns=["error", "path"])
+    if finished.empty:
+        return
     file = TABLES / f"{name}.csv"
     earlier = [pd.read_csv(file, dtype=str)] if file.exists() else []
     # As text throughout, so that what is stored already stays as it is.
@@ -62,13 +64,17 @@ def main(arguments=None):
     parser.add_argument("seeds", type=int, help="runs of each chapter, each with seeds of its own")
     parser.add_argument("chapters", nargs="*", help="numbers or names; all if none is given")
     parser.add_argument("--budget", choices=BUDGETS, default="laptop")
-    given = parser.parse_args(arguments)
+    given, failed = parser.parse_args(arguments), 0
     try:
         for path in [chapter(name) for name in given.chapters] or chapters():
             output = ROOT / "runs" / "seeds" / path.stem
-            store(path.stem, sweep(path.stem, seeds=given.seeds, budget=given.budget, output=output))
+            table = sweep(path.stem, seeds=given.seeds, budget=given.budget, output=output)
+            store(path.stem, table)
+            failed += int((table.status == "failed").sum())
     except (LookupError, ValueError, Stop) as error:
         sys.exit(f"{error}".strip())
+    if failed:
+        sys.exit(f"{failed} runs failed and are not stored; the reports in {ROOT / 'runs' / 'seeds'} say why")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ seeds of one run that is the mean, and `<claim>: <measure> sd` is the standard d
 `table.attrs` holds the claims' sentences, {notebook: {claim: sentence}}, and which columns are parameters.
 """
 
+import re
 from functools import partial
 from html import escape
 
@@ -48,7 +49,8 @@ pre, code { font-size: .9em }"""
 
 def update(folder):
     """The table of all runs in `folder`; if runs came or went, runs.parquet, runs.csv and the report are renewed."""
-    finished, failed = sorted(folder.glob("*-????????????.ipynb")), sorted(folder.glob("failed/*.ipynb"))
+    finished = [file for file in sorted(folder.glob("*.ipynb")) if re.fullmatch(r".+-[0-9a-f]{12}", file.stem)]
+    failed = sorted(folder.glob("failed/*.ipynb"))
     stored = folder / PARQUET
     if stored.exists() and (folder / PAGE_NAME).exists():
         table = pd.read_parquet(stored)

@@ -85,8 +85,14 @@ def sweep(
     A script that calls this needs `if __name__ == "__main__":`, since the workers are processes that import it.
     Raises LookupError or ValueError, before anything runs, for what can't be run; Stop if it can't go on.
     """
-    runs = plan(notebook, parameters or {}, grid or {}, seeds, budget)
+    if scheduler is not None and workers is not None:
+        raise ValueError("workers are started on this machine, and a scheduler has its own: drop one of the two")
+    if limit is not None and not limit > 0:
+        raise ValueError(f"limit: expected more than 0 seconds, got {limit}")
+    runs = plan(notebook, parameters or {}, {} if grid is None else grid, seeds, budget)
     folder = Path(output).absolute() if output else ROOT / "runs" / runs[0].chapter
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: give a folder for the results")
     missing = [run for run in runs if not _file(run, folder).exists()]
     print(f"{len(runs)} runs of {runs[0].chapter} in {folder}, {len(runs) - len(missing)} finished", flush=True)
     if missing:
@@ -114,6 +120,8 @@ def plan(name, parameters, grid, seeds, budget):
     if twice := sorted({name for point in points for name in point if name in parameters}):
         raise ValueError(f"parameter {twice[0]} is given both one value for all runs and values in the grid: drop one")
     if seeds is not None:
+        if any(SEED in point for point in [parameters, *points]):
+            raise ValueError(f"{SEED} is given, and repetitions with other seeds, which set it: drop one")
         points = _repeat(points, known, seeds)
     code = version(fingerprint(path, {}))
     runs = {}
@@ -129,11 +137,14 @@ def _points(grid):
 
     Raises ValueError for any other form.
     """
-    if isinstance(grid, list) and grid and all(isinstance(point, dict) for point in grid):
-        return grid
-    if not isinstance(grid, dict):
+    runs = grid if isinstance(grid, list) else [grid]
+    if not runs or not all(isinstance(run, dict) and all(isinstance(name, str) for name in run) for run in runs):
         raise ValueError(f"a grid is names with lists of values, or a list of runs that each have one, not {grid!r}")
-    columns = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
+    if isinstance(grid, list):
+        return grid
+    columns = {
+        name: list(values) if isinstance(values, list | tuple | range) else [values] for name, values in grid.items()
+    }
     if empty := [name for name, values in columns.items() if not values]:
         raise ValueError(f"the grid has no value for {empty[0]}")
     return [dict(zip(columns, values, strict=True)) for values in itertools.product(*columns.values())]
@@ -145,8 +156,9 @@ def _repeat(points, known, seeds):
             f"this chapter has no parameter {SEED}, so whole runs of it can't be repeated with other seeds; how often "
             "it repeats its own experiments is its parameter seeds: --grid seeds=3,10"
         )
-    if seeds < 1:
-        raise ValueError(f"seeds: expected one repetition or more, got {seeds}")
+    most = known[SEED].high // STRIDE + 1
+    if not isinstance(seeds, int) or not 1 <= seeds <= most:
+        raise ValueError(f"seeds: expected 1 to {most} repetitions, got {seeds!r}")
     return [check(known, {**point, SEED: i * STRIDE}) for point in points for i in range(seeds)]
 
 
@@ -218,7 +230,8 @@ def _client(missing, folder, scheduler, workers):
             client.wait_for_workers(len(cluster.workers))
         else:
             client = stack.enter_context(connect(scheduler))
-            _refuse_workers(client, missing[0], folder)
+            for run in {run.parameters.get("dataset"): run for run in missing}.values():  # one for each set of data
+                _refuse_workers(client, run, folder)
         yield client
 
 
@@ -227,7 +240,7 @@ def connect(scheduler):
     """A Dask client of the scheduler at this address, once it has a worker. Raises ValueError if none answers."""
     try:
         client = Client(scheduler, timeout="5s")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {scheduler} ({error}): is it running?") from None
     with client:
         if not client.nthreads():
@@ -404,7 +417,8 @@ def _watch(limit, memory):
                 killed.append(f"It took more than its share of {memory / 2**30:.1f} GiB of memory.")
             if killed:
                 for child in children:
-                    child.kill()
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
                 return
 
     thread = threading.Thread(target=look, daemon=True)
@@ -432,11 +446,16 @@ def _grid(given, file):
         pairs = [text.partition("=") for text in given]
         if wrong := [name for name, equals, _ in pairs if not equals]:
             raise ValueError(f"--grid {wrong[0]}: expected NAME=VALUE,VALUE")
+        if len(names := [name for name, _, _ in pairs]) > len(set(names)):
+            raise ValueError(f"--grid {max(names, key=names.count)} is given twice: put all its values behind one =")
         return {name: [value for value in values.split(",") if value] for name, _, values in pairs}
     try:
-        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        grid = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"--grid-file {file} can't be read: {error}") from None
+    if not grid:
+        raise ValueError(f"--grid-file {file} holds no grid")
+    return grid
 
 
 def main(arguments=None):
@@ -445,16 +464,22 @@ def main(arguments=None):
         description="Reruns a chapter over a grid of parameters or over seeds. Started again, it runs what is missing.",
     )
     parser.add_argument("chapter", help="its number or name")
-    parser.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    value = "the same in every run"
+    parser.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=value
+    )
     grid = parser.add_mutually_exclusive_group()
-    grid.add_argument("--grid", action="append", default=[], metavar="NAME=VALUE,VALUE", help="may be given repeatedly")
+    grid.add_argument("--grid", action="append", default=[], metavar="NAME=VALUE,VALUE", help="once for each parameter")
     grid.add_argument("--grid-file", metavar="YAML", help="{name: [values]}, or a list of {name: value}, a run each")
     parser.add_argument("--seeds", type=int, metavar="N", help="repeat each run N times, each with seeds of its own")
-    parser.add_argument("--budget", choices=BUDGETS, default="laptop", help="the values of the other parameters")
+    values = "the values of the other parameters; laptop if not given"
+    parser.add_argument("--budget", choices=BUDGETS, default="laptop", help=values)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster; without it, this machine")
     where.add_argument("--workers", type=int, metavar="N", help="on this machine; by default as many as fit")
-    parser.add_argument("--limit", type=float, metavar="SECONDS", help="the longest that one run may take")
+    limits = ", ".join(f"{duration(seconds)} for {budget}" for budget, seconds in LIMIT.items())
+    longest = f"the longest that one run may take; {limits} if not given"
+    parser.add_argument("--limit", type=float, metavar="SECONDS", help=longest)
     parser.add_argument("-o", dest="output", metavar="FOLDER", help="of results, runs/<chapter> if not given")
     given = parser.parse_args(arguments)
     try:
