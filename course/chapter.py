@@ -5,6 +5,7 @@ Knows: which cells belong to an exercise, its points, what it imports. Doesn't k
 
 import ast
 import re
+import sys
 from dataclasses import dataclass
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -12,6 +13,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from tools.notebooks import SOLUTION, chapter, code_cells, read
 
 MARK = re.compile(r"^# EXERCISE: (\S+)[ \t]*$", re.MULTILINE)
+LIGHT = sys.stdlib_module_names | {"numpy", "torch"}  # modules that an answer may use, whether the solution does or not
 STUB = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"  # what nbgrader puts in place of a solution
 
 
@@ -61,14 +63,19 @@ def load(name):
         raise LookupError(f"{path.name} has no exercises: no cell with a line `# EXERCISE: <id>`")
     module = re.sub(r"^\d+-", "", path.stem).replace("-", "_")
     solutions, checks = zip(*((exercise.solution, exercise.check) for exercise in exercises.values()), strict=True)
-    return Chapter(path.stem, module, exercises, _imports(cells, solutions), _imports(cells, checks))
+    return Chapter(path.stem, module, exercises, _imports(cells, solutions, LIGHT), _imports(cells, checks))
 
 
-def _imports(cells, sources):
-    """The notebook's import statements that these cells use: they rely on these, and on nothing else of it."""
+def _imports(cells, sources, modules=()):
+    """The notebook's import statements that these cells use, and those of these modules."""
     used = {node.id for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
     transform = TransformerManager().transform_cell
     statements = [s for cell in cells for s in ast.parse(transform(cell.source)).body]
     imports = [s for s in statements if isinstance(s, ast.Import | ast.ImportFrom)]
-    needed = [s for s in imports if used & {alias.asname or alias.name.split(".")[0] for alias in s.names}]
+    needed = [
+        s
+        for s in imports
+        if used & {alias.asname or alias.name.split(".")[0] for alias in s.names}
+        or {(getattr(s, "module", None) or alias.name).split(".")[0] for alias in s.names} <= set(modules)
+    ]
     return "\n".join(dict.fromkeys(ast.unparse(statement) for statement in needed))

@@ -110,10 +110,12 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
     workers: how many at a time on this machine, by default one for each core; scheduler: of a Dask cluster instead.
     """
     basis = _basis(course, tests)
-    places = {_place(submission, basis, output): submission for submission in found}
+    places = {_place(submission, [str(seconds), *basis], output): submission for submission in found}
     missing = {place: submission for place, submission in places.items() if not place.exists()}
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
+    failed = []
     if missing:
+        _refuse_tests(course, tests)
         workers = min(workers or os.cpu_count(), len(missing))
         with _client(scheduler, workers, (course.name, tests, basis, protected)) as client:
             futures = {
@@ -121,13 +123,32 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
                 for place, submission in missing.items()
             }
             for number, future in enumerate(as_completed(futures), 1):
-                marks = future.result()
-                store_text(futures[future], json.dumps(marks, indent=1))
+                place = futures[future]
+                try:
+                    marks = future.result()
+                except Exception as error:  # the grader's own; one submission must not stop the others
+                    failed.append(f"{missing[place].file} ({type(error).__name__}: {error})")
+                    continue
+                store_text(place, json.dumps(marks, indent=1))
                 future.release()
-                print(f"{number} of {len(missing)}: {marks['student']}, {marks['total']:g} points", flush=True)
-    marks = [json.loads(place.read_text(encoding="utf-8")) for place in places]
+                said = f": {marks['remark']}" if marks["remark"] else ""
+                print(f"{number} of {len(missing)}: {marks['student']}, {marks['total']:g} points{said}", flush=True)
+    marks = [json.loads(place.read_text(encoding="utf-8")) for place in places if place.exists()]
     feedback.write(marks, course, output)
+    if failed:
+        raise ValueError(f"These could not be graded and have no marks, all others have: {'; '.join(failed)}")
     return marks
+
+
+def _refuse_tests(course, tests):
+    """Raises ValueError if a hidden test doesn't work with the chapter's own solution."""
+    for name in course.exercises:
+        try:
+            expected(course.name, name, tests[0], seed=0)
+        except Exception as error:
+            raise ValueError(
+                f"a hidden test of {name} fails with the chapter's own solution ({type(error).__name__}: {error})"
+            ) from None
 
 
 @contextlib.contextmanager
@@ -196,6 +217,8 @@ def main(arguments=None):
     parser.add_argument("--unprotected", action="store_true", help="run students' code without a sandbox")
     given = parser.parse_args(arguments)
     try:
+        if given.workers is not None and given.workers < 1 or not given.seconds >= 1:
+            raise ValueError("expected one worker or more, and one second or more")
         if given.unprotected:
             print("WARNING: no sandbox. Students' code can read the tests and your files, and use the network.")
         else:
@@ -205,7 +228,7 @@ def main(arguments=None):
         found = submissions.collect(given.submissions, course)
         where = {"workers": given.workers, "scheduler": given.scheduler}
         grade_all(course, found, tests, given.output, **where, protected=not given.unprotected, seconds=given.seconds)
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError, OSError) as error:
         sys.exit(f"{error}".strip())
     except KeyboardInterrupt:
         sys.exit("\nInterrupted. What is graded is kept; the same command goes on from here.")

@@ -3,7 +3,8 @@
 A file <folder>/<module>.py holds `TESTS = {exercise: [function, ...]}`; it imports torch, math and numpy at most. Each
 function takes (answer, generator) and returns what the answer gave: tensors, numbers, strings, None, and lists, tuples
 and dicts of these. It never judges: the grader runs it with the solution, too, and compares. The first function of an
-exercise is its ordinary case, the others go further.
+exercise is its ordinary case, the others go further. What the ordinary case gives must depend on the generator: what is
+the same for all can be told by somebody who hasn't solved the exercise.
 """
 
 import math
@@ -107,8 +108,10 @@ def _same(actual, expected):
 def shares(points, checked, passed):
     """What is earned of so many points, with the check and with the further hidden tests: two numbers.
 
-    checked: whether the chapter's check passed; passed: {hidden test: bool}, the ordinary first.
+    checked: whether the chapter's check passed; passed: {hidden test: bool}, the ordinary first. Without the ordinary
+    case nothing is earned: the further tests may ask for so little that it can be guessed.
     """
     ordinary, *further = passed.values()
-    earned = points * CHECK_SHARE * (checked and ordinary), points * (1 - CHECK_SHARE) * sum(further) / len(further)
+    rest = points * (1 - CHECK_SHARE) * sum(further) / len(further)
+    earned = points * CHECK_SHARE * (checked and ordinary), rest * ordinary
     return tuple(math.floor(100 * part + 0.5) / 100 for part in earned)

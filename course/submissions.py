@@ -5,6 +5,8 @@ Doesn't know: whether it is right (grade.py). Nothing of a submission is execute
 """
 
 import ast
+import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -17,7 +19,10 @@ from course.chapter import MARK
 from tools.notebooks import chapter, code_cells, read
 
 BYTES = 50 << 20  # of a notebook; without outputs a chapter has 0.2 MB
-TOO_LARGE = f"has more than {BYTES >> 20} MB: clear its outputs (Edit, Clear all outputs), and hand it in again"
+PARTS = 500_000  # lists and objects in a notebook's JSON; in memory each takes many times its two characters
+LONG = 100_000  # characters of a cell
+CLEAR = "clear its outputs (Edit, Clear all outputs), and hand it in again"
+TOO_LARGE = f"has more than {BYTES >> 20} MB, or {PARTS:,} parts: {CLEAR}"
 
 
 @dataclass(frozen=True)
@@ -40,20 +45,31 @@ def collect(path, course):
     path: Path; course: the Chapter that was handed out. Raises ValueError if there is no notebook at all.
     """
     known = {_plain(cell.source) for cell in code_cells(read(chapter(course.name)))}
-    found = [_submission(name, content, course, known) for name, content in _files(Path(path))]
+    found, others = [], {}
+    for name, content in _files(Path(path)):
+        if _is_notebook(name):
+            found.append(_submission(name, content, course, known))
+        elif student := _on_platform(name):
+            others[student] = name
+        else:
+            print(f"Passed over, since it is no notebook (.ipynb): {name}")
+    for student in sorted(others.keys() - {submission.student for submission in found}):
+        found.append(
+            Submission(student, others[student], {}, problem="is no notebook (.ipynb), and there is none beside it")
+        )
     if not found:
         raise ValueError(f"{path}: expected a notebook, or a folder or zip file with notebooks, and there is none")
     return found
 
 
 def _files(path):
-    """Pairs (name, content) of the notebooks; content is None where a file is too large to be read."""
-    if path.suffix == ".zip":
+    """Pairs (name, content) of what was handed in; content is None where a file is no notebook, or too large."""
+    if path.suffix == ".zip" and path.is_file():
         try:
             with zipfile.ZipFile(path) as archive:
                 for info in sorted(archive.infolist(), key=lambda info: info.filename):
                     if _wanted(info.filename):
-                        yield info.filename, _member(archive, info)
+                        yield info.filename, _member(archive, info) if _is_notebook(info.filename) else None
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} can't be read as a zip file ({error}): download it again") from None
         return
@@ -63,7 +79,7 @@ def _files(path):
     for file in files:
         name = file.name if path.is_file() else file.relative_to(path).as_posix()
         if _wanted(name):
-            yield name, file.read_bytes() if file.stat().st_size <= BYTES else None
+            yield name, file.read_bytes() if _is_notebook(name) and file.stat().st_size <= BYTES else None
 
 
 def _member(archive, info):
@@ -71,38 +87,57 @@ def _member(archive, info):
     try:
         with archive.open(info) as file:
             content = file.read(BYTES + 1)
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError):
+    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError):
         return b""  # encrypted, or damaged: no notebook that can be read, and the others can
     return content if len(content) <= BYTES else None
 
 
 def _wanted(name):
     parts = PurePosixPath(name).parts
-    return name.endswith(".ipynb") and not any(part.startswith((".", "__MACOSX")) for part in parts if part != "..")
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts if part != "..")
+    return not hidden and not name.endswith("/")  # in a zip file, a folder
 
 
-def student_of(name):
-    """The student's ID in a file's name, as Moodle, Canvas and Gradescope make them, else the name itself.
+def _is_notebook(name):
+    """Whether a file's name is that of a notebook; some browsers put .json or .txt behind it."""
+    return ".ipynb" in (suffix.lower() for suffix in PurePosixPath(name).suffixes)
 
-    Moodle: `Ada Lovelace_123_assignsubmission_file/x.ipynb`; Canvas: `lovelaceada_LATE_123_456_x.ipynb`; Gradescope:
-    `submission_123/x.ipynb`.
+
+def student_of(name, handed_out=""):
+    """The student's ID in a file's name: what a platform put there, else the file's name, without what Colab, Jupyter
+    and browsers add to copies; if that is the name handed out, the folder's."""
+    if student := _on_platform(name):
+        return student
+    *folders, file = PurePosixPath(name).parts
+    stem = re.sub(r"^(Copy of )+|( \(\d+\)|-Copy\d+)+$", "", re.split(r"\.ipynb", file, flags=re.IGNORECASE)[0])
+    return folders[-1] if folders and stem == handed_out else stem
+
+
+def _on_platform(name):
+    """The student's ID where Moodle, Canvas or Gradescope put it into a file's name, else None.
+
+    Moodle: `Ada Lovelace_123_assignsubmission_file/x.ipynb`, or all that in the file's name; Canvas:
+    `lovelaceada_LATE_123_456_x.ipynb`; Gradescope: `submission_123/x.ipynb`. The outermost counts: what lies deeper the
+    student has named.
     """
-    folder, file = PurePosixPath(name).parent.name, PurePosixPath(name).stem
-    if found := re.match(r"(.+)_\d+_assignsubmission_", folder):
-        return found[1]
-    if found := re.match(r"([^_]+)_(?:LATE_)?\d+_\d+_", file):
-        return found[1]
-    return folder if folder.startswith("submission_") else file
+    *folders, file = PurePosixPath(name).parts
+    for part in [*folders, file]:
+        if found := re.match(r"(.+?)_\d+_assignsubmission_", part):
+            return found[1]
+        if part in folders and re.fullmatch(r"submission_\d+", part):
+            return part
+    found = re.match(r"([^_]+)_(?:LATE_)?\d+_\d+_", file)
+    return found and found[1]
 
 
 def _submission(name, content, course, known):
     """One notebook. Whatever is wrong with it is said in its `problem`."""
     name = name.encode(errors="replace").decode()  # a name that is no UTF-8 must not stop the tables
-    student = student_of(name)
-    if content is None:
+    student = student_of(name, course.name)
+    if content is None or content.count(b"{") + content.count(b"[") > PARTS:
         return Submission(student, name, {}, problem=TOO_LARGE)
     try:
-        notebook = nbformat.reads(content.decode("utf-8-sig"), as_version=4)
+        notebook = _parse(content.decode("utf-8-sig"))
         sources = [str(cell.source).replace("\r\n", "\n") for cell in code_cells(notebook)]
         language = str(notebook.metadata.get("kernelspec", {}).get("language") or "python")
     except Exception as error:  # a broken file breaks nbformat in many ways; the file is always at fault
@@ -111,17 +146,30 @@ def _submission(name, content, course, known):
         return Submission(student, name, {}, problem=f"was run with a kernel for {language}, not Python")
     answers, own = {}, []
     for source in sources:
-        if found := MARK.search(source):
-            exercise = course.exercises.get(found[1])
+        names = MARK.findall(source)  # several if cells were merged
+        if len(source) > LONG:
+            source = f"raise ValueError('the cell has more than {LONG:,} characters')"
+        for name in names:
+            exercise = course.exercises.get(name)
             # The last answer counts; an untouched stub, copied behind it, is none.
-            if exercise and (_plain(source) != _plain(exercise.stub) or found[1] not in answers):
-                answers[found[1]] = _without_magics(source)
-        elif _plain(source) not in known:
+            if exercise and (_plain(source) != _plain(exercise.stub) or name not in answers):
+                answers[name] = _without_magics(source)
+        if not names and _plain(source) not in known:
             own += _definitions(source)
     if not answers:
         marks = "no cell has a line `# EXERCISE: <id>` of this chapter"
         return Submission(student, name, {}, problem=f"answers nothing: {marks}; is it the right chapter?")
     return Submission(student, name, answers, "\n".join(own))
+
+
+def _parse(text):
+    """A notebook's JSON as nbformat 4, also where an editor has left out what nbformat insists on."""
+    content = json.loads(text)
+    if "cells" in content:
+        content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}} | content
+        for cell in content["cells"]:
+            cell.setdefault("metadata", {})
+    return nbformat.reads(json.dumps(content), as_version=4)
 
 
 def _definitions(source):
@@ -133,12 +181,9 @@ def _definitions(source):
 
 
 def _defines(node):
-    if isinstance(node, ast.Assign):
-        try:
-            ast.literal_eval(node.value)
-        except (ValueError, TypeError):  # no literal; or one that can't be made, such as {[]: 1}
-            return False
-        return True
+    if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        calls = any(isinstance(part, ast.Call) for part in ast.walk(node.value))
+        return isinstance(node.value, ast.Lambda) or not calls
     return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
 
 
@@ -147,7 +192,7 @@ def _without_magics(source):
     try:
         ast.parse(source)
     except SyntaxError:
-        return re.sub(r"^([ \t]*)[%!].*", r"\1pass", source, flags=re.MULTILINE)
+        return re.sub(r"^([ \t]*)([%!?]|[\w., ]+= *[%!]|[\w.]+\?\??[ \t]*$).*", r"\1pass", source, flags=re.MULTILINE)
     except (ValueError, RecursionError, MemoryError):
         pass
     return source

@@ -215,7 +215,7 @@ def work(job):
         # One may fail, such as the import of a module that is not here; it matters only to an answer that uses it.
         with contextlib.suppress(Exception):
             exec(compile(ast.Module([statement], []), "your own cells", "exec"), namespace)
-    exec(compile(job["answer"], "your cell", "exec"), namespace)
+    execute(job["answer"], job["name"], namespace)
     if job["kind"] == "check":
         kept.text = ""
         try:
@@ -235,6 +235,21 @@ def work(job):
     return {"results": results}
 
 
+def execute(answer, name, namespace):
+    """Executes an answer's cell, statement by statement; raises its first error if `name` isn't defined after it.
+
+    So a trial line around the answer, of something that only the student's notebook has, costs no points.
+    """
+    raised = None
+    for statement in ast.parse(answer, "your cell").body:
+        try:
+            exec(compile(ast.Module([statement], []), "your cell", "exec"), namespace)
+        except Exception as error:
+            raised = raised or error
+    if raised and name not in namespace:
+        raise raised
+
+
 def describe(error):
     """An exception in a line: a check's diagnosis as it stands, of another its kind, and the answer's line."""
     if type(error).__name__ == "CheckFailed":
@@ -246,7 +261,8 @@ def describe(error):
     ]
     line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
     where = f" in line {line} of the cell" if line else ""
-    return f"{type(error).__name__}{where}: {str(error)[:TEXT]}"
+    alone = " (only this cell, your own cells and the chapter's imports are run)" * isinstance(error, NameError)
+    return f"{type(error).__name__}{where}: {str(error)[:TEXT]}{alone}"
 
 
 if __name__ == "__main__":

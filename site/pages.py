@@ -147,7 +147,7 @@ def _reruns(name, notebook):
         earlier = run and any(_is_earlier(other, run) for other in runs)
         for claim, (k, n) in reruns.held(runs).items():
             text = f"{where}: {k} of {n}".replace(" ", NO_BREAK)
-            texts.setdefault(claim, []).append(escape(text) + " of earlier code" * bool(earlier))
+            texts.setdefault(claim, []).append(escape(text) + " (earlier code)" * bool(earlier))
     return {claim: "<br>".join(lines) for claim, lines in texts.items()}
 
 

@@ -46,7 +46,7 @@ def offer_card(app, pagename, templatename, context, doctree):
         return
     title = unescape(sub(r"<[^>]+>", "", context.get("title", "")))
     card = Path(app.outdir, "_static", "cards", pagename.replace("/", "-") + ".png")
-    _draw_card(title, app.config.project, card)
+    _draw_card(title, app.config.html_title, card)
     properties = {
         "og:type": "article",
         "og:title": title,
@@ -75,7 +75,7 @@ def write_extras(app, exception):
     if exception or app.builder.format != "html":
         return
     base, out = app.config.html_baseurl, Path(app.outdir)
-    page = NOT_FOUND.format(title=escape(app.config.project), home=escape(base or "index.html"))
+    page = NOT_FOUND.format(title=escape(app.config.html_title), home=escape(base or "index.html"))
     (out / "404.html").write_text(page, encoding="utf-8")
     if base:
         pages = sorted(app.env.found_docs)

@@ -109,8 +109,9 @@ def test_images_that_jpeg_has_changed_are_not_tested_on(note, trained, tested):
 
 
 def test_recipe_and_listing_learn_and_are_timed(speed, split):
-    run = cifar10_speed.recipe(speed, split, split, 10, seed=0, epochs=4, batch_size=30)
-    assert run["seconds"] > 0 and run["accuracy"] > 0.5
+    for mirrored in (False, True):
+        run = cifar10_speed.recipe(speed, split, split, 10, 0, mirrored, epochs=4, batch_size=30)
+        assert run["seconds"] > 0 and run["accuracy"] > 0.5
     few, limit = split.subset(64), 1e-3  # seconds: the first epoch ends later
     (epoch,) = cifar10_speed.listing(speed, few, few, 10, limit, goal=2.0)
     assert epoch["seconds"] > limit and 0 <= epoch["accuracy"] <= 1

@@ -64,6 +64,23 @@ for path in ("/book", "/usr", "/scratch"): shutil.rmtree(path, ignore_errors=Tru
 def softmax_backward(p, gradient): return p
 """,
     "flood": "while True: print('x' * 10**6)",
+    "ignores": "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass",
+    "forged_exit": """
+import json, os
+said = json.dumps({"checked": True, "text": "", "results": {"softmax_rows": {"": ["float", [], [1.0]]}}}).encode()
+for stream in range(64):
+    try: os.write(stream, said)
+    except OSError: pass
+os._exit(0)
+""",
+    "forged_files": """
+import os
+for folder in (".", "/scratch", "/tmp", "/book", os.path.expanduser("~")):
+    for name in ("results.json", "marks.csv", "forged_files.json"):
+        try: open(os.path.join(folder, name), "w").write('{"total": 100, "score": 100}')
+        except OSError: pass
+def softmax_backward(p, gradient): return p
+""",
 }
 LOOKS = """
 import gc, os, socket, sys
@@ -150,10 +167,72 @@ def test_nothing_that_is_expected_enters_the_sandbox(tests):
         ("lovelaceada_LATE_123_456_02-backpropagation.ipynb", "lovelaceada"),
         ("lovelaceada_123_456_02-backpropagation-1.ipynb", "lovelaceada"),
         ("submission_77/02.ipynb", "submission_77"),
+        ("submission_77/grace_1_2_x.ipynb", "submission_77"),
+        ("Ada Lovelace_1_assignsubmission_file_/Grace_2_assignsubmission_file_/x.ipynb", "Ada Lovelace"),
+        ("Ada Lovelace_123_assignsubmission_file_02.ipynb", "Ada Lovelace"),
+        ("Copy of ada.ipynb", "ada"),
+        ("ada (1).ipynb", "ada"),
+        ("ada-Copy1.IPYNB", "ada"),
+        ("ada.ipynb.txt", "ada"),
+        ("ada/02-backpropagation.ipynb", "ada"),
+        ("ada/Copy of 02-backpropagation.ipynb", "ada"),
     ],
 )
 def test_the_students_id_is_read_from_what_platforms_name_files(name, student):
-    assert submissions.student_of(name) == student
+    assert submissions.student_of(name, COURSE.name) == student
+
+
+ANSWER = """# EXERCISE: softmax-backward
+def softmax_backward(p, gradient):
+    return p * (gradient - (p * gradient).sum(1, keepdim=True))
+"""
+
+
+@needs.sandbox
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [ANSWER + "print(softmax_backward(probabilities, gradient))  # only the notebook has them"],
+        [ANSWER + 'check("softmax-backward", softmax_backward)'],
+        ["%matplotlib inline\n" + ANSWER + "softmax_backward?\nfiles = !ls"],
+        ["AXIS = 2 - 1\nKEEP: bool = True", ANSWER.replace("1, keepdim=True", "AXIS, keepdim=KEEP")],
+        [
+            "total = lambda x: x.sum(1, keepdim=True)",
+            ANSWER.replace("(p * gradient).sum(1, keepdim=True)", "total(p * gradient)"),
+        ],
+        [ANSWER.replace("return p", "return float(np.sqrt(1.0)) * math.sqrt(1) * p")],
+        [ANSWER + COURSE.exercises["gradient-check"].stub],
+    ],
+    ids=["trial", "own-check", "magics", "constants", "lambda", "imports", "merged"],
+)
+def test_what_is_right_in_the_notebook_is_right_here(tests, tmp_path, cells):
+    hand_in(tmp_path, "ada", cells)
+    (found,) = submissions.collect(tmp_path, COURSE)
+    entry = grade.grade(found, COURSE, tests)["exercises"][TARGET]
+    assert entry["points"] == entry["of"], entry["text"]
+
+
+def test_cells_without_metadata_are_read(tmp_path):
+    cells = [{"cell_type": "code", "source": ANSWER, "outputs": [], "execution_count": None}]
+    (tmp_path / "ada.ipynb").write_text(json.dumps({"cells": cells}))
+    (found,) = submissions.collect(tmp_path, COURSE)
+    assert list(found.answers) == [TARGET]
+
+
+def test_what_is_no_notebook_is_named(tmp_path, capsys):
+    for name in ("Ada_1_assignsubmission_file_/answer.pdf", "Bo_2_assignsubmission_file_/plot.png", "readme.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    hand_in(tmp_path / "Bo_2_assignsubmission_file_", "02", [ANSWER])
+    bo, ada = submissions.collect(tmp_path, COURSE)
+    assert (bo.student, bo.problem) == ("Bo", None) and ada.student == "Ada" and "is no notebook" in ada.problem
+    assert "it is no notebook (.ipynb): readme.txt" in capsys.readouterr().out
+
+
+def test_a_missing_file_is_named(tmp_path):
+    for name in ("none.zip", "none.ipynb", "none"):
+        with pytest.raises(ValueError, match="does not exist"):
+            submissions.collect(tmp_path / name, COURSE)
 
 
 def test_a_zip_file_is_read_and_never_extracted(tmp_path):
@@ -176,6 +255,8 @@ def test_a_zip_file_is_read_and_never_extracted(tmp_path):
             "a kernel for R",
         ),
         (b" " * (submissions.BYTES + 1), "clear its outputs"),
+        (b"[" + b"{}," * submissions.PARTS + b"{}]", "clear its outputs"),
+        (json.dumps({"cells": [{"cell_type": "code", "source": ""}] * 10**6}).encode(), "clear its outputs"),
     ],
 )
 def test_what_cant_be_graded_is_refused_with_its_reason(tmp_path, content, problem):
@@ -276,7 +357,7 @@ def test_forged_data_agree_with_nothing(forged):
 
 
 @pytest.mark.parametrize("checked, passed, points", [
-    (True, [True, True, True], 25), (True, [False, True, True], 10), (False, [True, True, False], 5),
+    (True, [True, True, True], 25), (True, [False, True, True], 0), (False, [True, True, False], 5),
     (True, [True, False, False], 15), (False, [False, False, False], 0),
 ])  # fmt: skip
 def test_points(checked, passed, points):

@@ -50,8 +50,8 @@ def test_solution_agrees_with_itself_and_not_with_another_variants(course, exerc
     first, second = (expected(course.name, exercise, source(course), seed) for seed in (1, 2))
     again = expected.__wrapped__(course.name, exercise, source(course), 1)
     assert all(hidden.agree(again[test], found) for test, found in first.items())
-    alike = [test for test, found in first.items() if hidden.agree(second[test], found)]
-    assert len(alike) < len(first) or exercise in ("mend-run", "mend-training"), alike
+    ordinary = next(iter(first))
+    assert not hidden.agree(second[ordinary], first[ordinary]), "it can be told without an answer"
 
 
 @each_exercise

@@ -61,7 +61,7 @@ def plain(text):
 
 @pytest.mark.parametrize(
     "parts, rate, said",
-    [(PARTS, 0.003, ""), ({"code": "b"}, 0.003, " of earlier code"), (PARTS, 0.001, " of earlier code")],
+    [(PARTS, 0.003, ""), ({"code": "b"}, 0.003, " (earlier code)"), (PARTS, 0.001, " (earlier code)")],
 )
 def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
     reruns.store("01-mini", runs(claim=[True, False, True]))
