@@ -143,7 +143,7 @@ def _reruns(name, notebook):
     """{claim: HTML such as "CPU: 4 of 5"}: in how many stored reruns of the chapter it held, by device and budget."""
     run, texts = notebook.metadata.get("book"), {}
     for (device, budget), runs in _grouped(reruns.stored(name), "device", "budget"):
-        where = device.partition(" (")[0] + f", {budget} budget" * (budget != "laptop")
+        where = device.partition(" (")[0].removeprefix("NVIDIA ") + f", {budget}" * (budget != "laptop")
         earlier = run and any(_is_earlier(other, run) for other in runs)
         for claim, (k, n) in reruns.held(runs).items():
             text = f"{where}: {k} of {n}".replace(" ", NO_BREAK)
