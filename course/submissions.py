@@ -146,15 +146,14 @@ def _submission(name, content, course, known):
         return Submission(student, name, {}, problem=f"was run with a kernel for {language}, not Python")
     answers, own = {}, []
     for source in sources:
-        names = MARK.findall(source)  # several if cells were merged
+        marked = MARK.findall(source)  # several if cells were merged
         if len(source) > LONG:
             source = f"raise ValueError('the cell has more than {LONG:,} characters')"
-        for name in names:
-            exercise = course.exercises.get(name)
+        for exercise in filter(None, map(course.exercises.get, marked)):
             # The last answer counts; an untouched stub, copied behind it, is none.
-            if exercise and (_plain(source) != _plain(exercise.stub) or name not in answers):
-                answers[name] = _without_magics(source)
-        if not names and _plain(source) not in known:
+            if _plain(source) != _plain(exercise.stub) or exercise.name not in answers:
+                answers[exercise.name] = _without_magics(source)
+        if not marked and _plain(source) not in known:
             own += _definitions(source)
     if not answers:
         marks = "no cell has a line `# EXERCISE: <id>` of this chapter"
