@@ -21,6 +21,9 @@ from tools.notebooks import chapter, code_cells, read
 BYTES = 50 << 20  # of a notebook; without outputs a chapter has 0.2 MB
 PARTS = 500_000  # lists and objects in a notebook's JSON; in memory each takes many times its two characters
 LONG = 100_000  # characters of a cell
+# A line of IPython: %magic, !command, ?help, name = %magic, name?. (?![ \t]) makes certain where its indentation ends;
+# without it a line of spaces takes seconds.
+MAGIC = re.compile(r"^([ \t]*)(?![ \t])([%!?]|[\w., ]+= *[%!]|[\w.]+\?\??[ \t]*$).*", re.MULTILINE)
 CLEAR = "clear its outputs (Edit, Clear all outputs), and hand it in again"
 TOO_LARGE = f"has more than {BYTES >> 20} MB, or {PARTS:,} parts: {CLEAR}"
 
@@ -191,7 +194,7 @@ def _without_magics(source):
     try:
         ast.parse(source)
     except SyntaxError:
-        return re.sub(r"^([ \t]*)([%!?]|[\w., ]+= *[%!]|[\w.]+\?\??[ \t]*$).*", r"\1pass", source, flags=re.MULTILINE)
+        return MAGIC.sub(r"\1pass", source)
     except (ValueError, RecursionError, MemoryError):
         pass
     return source
