@@ -135,14 +135,24 @@ def visit(chromium):
 
 
 def bring_near(page):
-    """Scroll to each interactive figure, which then starts."""
+    """Scroll to each interactive figure, which then starts.
+
+    Playwright's own scrolling waits for two frames that show the figure at the same place, and on a busy machine
+    headless Chromium once drew none for half a minute; here a frame has two seconds.
+    """
     for figure in page.locator(".interactive").all():
-        figure.scroll_into_view_if_needed()
+        figure.evaluate(
+            """async element => {
+                element.scrollIntoView({block: "center", behavior: "instant"});
+                const frames = new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+                await Promise.race([frames, new Promise(done => setTimeout(done, 2000))]);
+            }"""
+        )
 
 
 def start_figures(page):
     bring_near(page)
-    page.wait_for_function("() => !document.querySelector('.interactive:not(.mounted)')")
+    page.wait_for_function("() => !document.querySelector('.interactive:not(.mounted)')", polling=100)
 
 
 @pytest.fixture
