@@ -79,7 +79,7 @@ class ShowPictureUntilMounted(SphinxPostTransform):
 
 
 def configure(app, config):
-    """Settings that are paths or depend on the repository's address."""
+    """Settings that are paths or depend on the addresses of repository and site."""
     config.html_static_path.append(str(HERE / "static"))
     config.templates_path.append(str(HERE / "templates"))
     config.nb_ipywidgets_js = {"widget-host.js": {}}
@@ -92,6 +92,10 @@ def configure(app, config):
         options["use_repository_button"] = options["use_issues_button"] = True
     else:
         options.pop("launch_buttons", None)
+    if base := config.html_baseurl:
+        if not base.startswith(("https://", "http://")):
+            raise ConfigError(f"_config.yml, html: baseurl: is {base!r}; expected https://..., or nothing yet")
+        config.html_baseurl = base.rstrip("/") + "/"  # without it, the last folder's name would be lost in each link
 
 
 def say_how_colab_stands(app, docname, source):

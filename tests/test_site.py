@@ -247,7 +247,7 @@ def test_page_that_is_not_there_has_a_page(site):
 
 def test_with_addresses_the_site_is_complete(tmp_path):
     """Of the repository: buttons. Of the site: sitemap, preview cards."""
-    site = mini_site.build(tmp_path, ADDRESS, "https://example.org/book/")
+    site = mini_site.build(tmp_path, ADDRESS, "https://example.org/book")
     head = page(site, CHAPTER).head
     card = head.find("meta", property="og:image")["content"]
     assert card.startswith("https://example.org/book/_static/cards/")
@@ -263,6 +263,10 @@ def test_with_addresses_the_site_is_complete(tmp_path):
     assert "has no address" not in (site / "running.html").read_text(encoding="utf-8")
 
 
-def test_address_that_colab_cannot_open_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="expected https://github.com/OWNER/NAME"):
-        mini_site.build(tmp_path, "https://example.org/book")
+@pytest.mark.parametrize(
+    ("url", "baseurl", "expected"),
+    [("https://example.org/book", "", "https://github.com/OWNER/NAME"), ("", "example.org/book", "https://")],
+)
+def test_address_that_leads_nowhere_is_refused(tmp_path, url, baseurl, expected):
+    with pytest.raises(ValueError, match=f"expected {expected}"):
+        mini_site.build(tmp_path, url, baseurl)
