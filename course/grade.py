@@ -1,7 +1,8 @@
 """Grades what was handed in: runs each answer in a sandbox, compares it with the solution outside, writes the marks.
 
 Knows: what an exercise's points are given for, and how a batch goes on after it was killed. Doesn't know: how a file
-is read (submissions.py), what a sandbox keeps out (sandbox.py), how feedback looks (feedback.py).
+is read (submissions.py), what a sandbox keeps out (sandbox.py), how feedback looks (feedback.py),
+where a platform wants the points (gradebook.py).
 
     python -m course.grade 02 submissions.zip -o marks/
 """
@@ -20,7 +21,7 @@ from distributed import Client, as_completed
 from distributed.utils import silence_logging_cmgr
 
 from course import chapter as chapters
-from course import feedback, hidden, sandbox, submissions, variants, worker
+from course import feedback, gradebook, hidden, sandbox, submissions, variants, worker
 from tools.files import store_text
 from tools.notebooks import ROOT, chapter, fingerprint, version
 from tools.sweep import connect, local_cluster, refuse_unfit
@@ -210,6 +211,12 @@ def main(arguments=None):
     parser.add_argument("submissions", type=Path, help="a notebook, or a folder or zip file of notebooks")
     parser.add_argument("-o", dest="output", type=Path, default=ROOT / "_build" / "marks", help="folder of the marks")
     parser.add_argument("--hidden-tests", type=Path, default=hidden.FOLDER, metavar="FOLDER", help="your own ones")
+    parser.add_argument(
+        "--gradebook",
+        nargs=2,
+        metavar=("FILE", "COLUMN"),
+        help="a CSV file that Moodle or Canvas exported: a copy of it with the points in this column",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="submissions graded at a time; by default one a core")
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster; without it, this machine")
@@ -225,9 +232,13 @@ def main(arguments=None):
             sandbox.refuse_unprotected()
         course = chapters.load(given.chapter)
         tests = hidden.load(given.hidden_tests, course)
+        book = given.gradebook and gradebook.read(*given.gradebook)
         found = submissions.collect(given.submissions, course)
         where = {"workers": given.workers, "scheduler": given.scheduler}
-        grade_all(course, found, tests, given.output, **where, protected=not given.unprotected, seconds=given.seconds)
+        limits = {"protected": not given.unprotected, "seconds": given.seconds}
+        marks = grade_all(course, found, tests, given.output, **where, **limits)
+        if book:
+            gradebook.fill(book, marks, given.output)
     except (LookupError, ValueError, OSError) as error:
         sys.exit(f"{error}".strip())
     except KeyboardInterrupt:
