@@ -129,6 +129,7 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
                     marks = future.result()
                 except Exception as error:  # the grader's own; one submission must not stop the others
                     failed.append(f"{missing[place].file} ({type(error).__name__}: {error})")
+                    print(f"{number} of {len(missing)}: {missing[place].student}, could not be graded", flush=True)
                     continue
                 store_text(place, json.dumps(marks, indent=1))
                 future.release()

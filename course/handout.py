@@ -26,15 +26,15 @@ from tools.parameters import inject
 
 KEPT = {"setup", "parameters"}  # tags that say more than how the site shows a cell
 YOUR_TURN = "> ✏️ **Your turn:** `{}`, {} points. Write into the next cell; the cell behind it says how far you are."
-ID = re.compile(r"\w[\w.@ -]*")  # the grader finds it in the file's name
+ID = re.compile(r"\w[\w.@+' -]*")  # the grader finds it in the file's name
 PRICE = re.compile(r"^Difficulty (\S+) · importance \S+ · (\d+ minutes) · (\d+) points · `([\w-]+)`", re.MULTILINE)
 
 
-def hand_out(name, student=None):
+def hand_out(name, student=None, tests=hidden.FOLDER):
     """The student's copy of a chapter, as a notebook.
 
-    student: ID, whose variant the copy is; None leaves the chapter's own parameters. Raises ValueError if the copy
-    would hold a solution or a hidden test.
+    student: ID, whose variant the copy is; None leaves the chapter's own parameters. tests: folder of hidden tests.
+    Raises ValueError if the copy would hold a solution or a hidden test.
     """
     course, path = chapters.load(name), chapter(name)
     notebook = strip_outputs(read(path))
@@ -52,7 +52,7 @@ def hand_out(name, student=None):
             turn = YOUR_TURN.format(found[1], course.exercises[found[1]].points)
             notebook.cells.insert(place, nbformat.v4.new_markdown_cell(turn, id=f"your-turn-{found[1]}"))
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(_table(notebook, course), id="to-do"))
-    refuse_leaks(notebook, course)
+    refuse_leaks(notebook, course, tests)
     return notebook
 
 
@@ -65,8 +65,8 @@ def _table(notebook, course):
     return "\n".join(["**Your work** is in section Exercises, behind each ✏️:", "", *lines])
 
 
-def refuse_leaks(notebook, course):
-    """Raises ValueError if the copy holds a line of a solution, a marker, or a line of the example's hidden tests.
+def refuse_leaks(notebook, course, tests=hidden.FOLDER):
+    """Raises ValueError if the copy holds a line of a solution, a marker, or a line of the hidden tests in a folder.
 
     Every text in it is searched: cells, outputs, metadata. Not found: what was rewritten with other names, and a line
     that the chapter itself has as well.
@@ -88,7 +88,7 @@ def refuse_leaks(notebook, course):
         for line in lines:
             if line in text and line not in public:
                 raise ValueError(f"the copy of {course.name} would hold the solution of {name}, {line!r}: take it out")
-    source, _ = hidden.load(hidden.FOLDER, course)
+    source, _ = hidden.load(tests, course)
     for line in _lines(source, 30):  # shorter ones, such as `with torch.no_grad():`, stand in every program
         if line in text:
             raise ValueError(f"the copy of {course.name} would hold a hidden test, {line!r}: take it out")
@@ -142,7 +142,7 @@ def _students(given, file):
             raise ValueError(f"--students {file}: expected an ID on each line, and there is none")
     for student in students:
         if submissions.student_of(f"{student}.ipynb") != student or not ID.fullmatch(student):
-            raise ValueError(f"student {student!r}: an ID is letters, digits and . @ _ -, a letter or digit first")
+            raise ValueError(f"student {student!r}: an ID is letters, digits and . @ _ + ' -, a letter or digit first")
     if len({student.casefold() for student in students}) < len(students):
         raise ValueError("an ID stands twice in the list: two students can't have the same variant and the same file")
     return students
@@ -154,12 +154,19 @@ def main(arguments=None):
     parser.add_argument("-o", dest="output", type=Path, default=ROOT / "_build" / "handout", help="their folder")
     parser.add_argument("--student", action="append", default=[], metavar="ID", help="a variant of its own; repeatable")
     parser.add_argument("--students", metavar="FILE", help="variants for all of these: an ID on each line")
+    parser.add_argument(
+        "--hidden-tests",
+        type=Path,
+        default=hidden.FOLDER,
+        metavar="FOLDER",
+        help="your own ones: no copy may hold them",
+    )
     given = parser.parse_args(arguments)
     try:
         students = _students(given.student, given.students)
         for path in [chapter(name) for name in given.chapters] or all_chapters():
             for student in students or [None]:
-                notebook = hand_out(path, student)
+                notebook = hand_out(path, student, given.hidden_tests)
                 copy = given.output / path.stem / f"{student}.ipynb" if student else given.output / path.name
                 write(notebook, copy)
                 print(copy)

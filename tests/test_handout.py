@@ -51,6 +51,19 @@ def test_a_copy_that_holds_what_it_must_not_is_refused(smuggled):
         handout.refuse_leaks(copy, course)
 
 
+def test_a_copy_that_holds_a_hidden_test_of_the_teachers_own_is_refused(tmp_path):
+    line = "    return layer_norm_backward(torch.ones(7, 3), torch.arange(3), 0.25)\n"
+    source = hidden_test(chapters.load("02")).replace(
+        "TESTS = {", f"def mine(layer_norm_backward):\n{line}\n\nTESTS = {{"
+    )
+    (tmp_path / "backpropagation.py").write_text(source, encoding="utf-8")
+    copy, course = handout.hand_out("02", tests=tmp_path), chapters.load("02")
+    copy.cells.append(nbformat.v4.new_code_cell(line.strip()))
+    handout.refuse_leaks(copy, course)  # the example's tests don't have it
+    with pytest.raises(ValueError, match="would hold a hidden test"):
+        handout.refuse_leaks(copy, course, tmp_path)
+
+
 def body(course):
     """The lines of a solution, without what stands around them."""
     found = handout.SOLUTION.search(course.exercises["layer-norm-backward"].solution)[0]
