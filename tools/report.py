@@ -88,31 +88,42 @@ def measures(runs):
                 if column.startswith(f"{claim}: ") and not column.endswith(" sd") and own[column].nunique() > 1
             ]
             numeric = [column for column in columns if pd.api.types.is_numeric_dtype(own[column])]
-            for parameter in varied(own) if numeric else []:
+            for parameter in _conditions(own) or varied(own) if numeric else []:
                 means = own.groupby(parameter)[numeric].mean()
                 alt = f"Over {parameter}, mean of the runs: {means.round(4).to_dict('list')} at {list(means.index)}"
                 figures.show(plot(own, numeric, parameter), alt=alt, caption=f"{sentence} ({notebook}, {claim})")
 
 
+def _conditions(runs):
+    """The parameters that were varied, but for the seed, which only repeats."""
+    return [name for name in varied(runs) if name != "first_seed"]
+
+
 def plot(runs, columns, parameter):
     """A figure with a panel for each of these columns of the table, over a parameter.
 
-    A dot is a run; the line joins the means of the runs at a value, the bars are one standard deviation: of the runs,
-    or where there is one run only, of the seeds within it.
+    A dot is a run; a line joins the means of the runs at a value, the bars are one standard deviation: of the runs, or
+    where there is one run only, of the seeds within it. Where other parameters were varied too, each combination of
+    their values has a line, unless there are more than colours: then means and bars are over all of them, and the
+    figure's title says so.
     """
     down = math.ceil(len(columns) / 3)
     figure, axes = plt.subplots(down, 3, figsize=(9.6, 2.6 * down), squeeze=False, layout="tight")
-    values, groups = _values(runs, parameter), runs.groupby(parameter)
+    values = _values(runs, parameter)
     numeric = pd.api.types.is_numeric_dtype(runs[parameter]) and not pd.api.types.is_bool_dtype(runs[parameter])
     places = values if numeric else list(range(len(values)))
     place = dict(zip(values, places, strict=True))
+    others = [name for name in _conditions(runs) if name != parameter]
+    lines = {_label(others, key): own for key, own in runs.groupby(others)} if others else {"": runs}
+    if len(lines) > len(figures.COLOURS):
+        lines = {"": runs}
+        figure.suptitle(f"over all values of {', '.join(others)}", fontsize=10)
     for axis, column in zip(axes.flat, columns, strict=False):
-        within = f"{column} sd"
-        spread = groups[column].std()  # missing where there is one run only
-        spread = spread.fillna(groups[within].mean()) if within in runs else spread
-        axis.plot(runs[parameter].map(place), runs[column], "o", color=figures.COLOURS[0], alpha=0.35)
-        means = groups[column].mean()
-        axis.errorbar(places, means, spread.fillna(0), color=figures.COLOURS[0], marker="", linestyle="-", capsize=3)
+        for (label, own), colour in zip(lines.items(), figures.COLOURS, strict=False):
+            mean, spread = statistics(own, column, parameter)
+            axis.plot(own[parameter].map(place), own[column], "o", color=colour, alpha=0.35)
+            at = [place[value] for value in mean.index]
+            axis.errorbar(at, mean, spread, color=colour, marker="", linestyle="-", capsize=3, label=label)
         axis.set_title(column.partition(": ")[2].replace("_", " "), fontsize=10)
         axis.set_xlabel(parameter)
         if not numeric:
@@ -122,9 +133,24 @@ def plot(runs, columns, parameter):
             axis.minorticks_off()
             if len(values) <= 5:
                 axis.set_xticks(values, [f"{value:g}" for value in values])
+    if len(lines) > 1:
+        axes.flat[0].legend(fontsize=9)
     for axis in axes.flat[len(columns) :]:
         axis.axis("off")
     return figure
+
+
+def _label(names, values):
+    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+
+
+def statistics(runs, column, parameter):
+    """Mean and standard deviation of a column at each value of a parameter: two Series."""
+    groups = runs.groupby(parameter)
+    spread, within = groups[column].std(), f"{column} sd"  # missing where there is one run only
+    if within in runs:
+        spread = spread.fillna(groups[within].mean())
+    return groups[column].mean(), spread.fillna(0)
 
 
 def _values(runs, parameter):
