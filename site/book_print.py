@@ -1,12 +1,16 @@
 """What the book on paper needs beside what its site needs (book_site.py): how an output becomes LaTeX.
 
-Knows: how a claim and a caption stand in print, the fonts and the measures of the page.
+Knows: how a claim, a caption and an address stand in print, the fonts and the measures of the page.
 Doesn't know: which cells and pages are printed (tools/pdf.py).
 """
+
+import re
 
 import myst_nb.sphinx_
 from book_site import BookRenderer
 from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 # What tools/pdf.py makes of an output: {"holds": bool, "sentence": text, "facts": text}, and Markdown below a picture.
 CLAIM, CAPTION = "application/vnd.book.paper-claim+json", "application/vnd.book.caption+markdown"
@@ -21,11 +25,13 @@ PREAMBLE = r"""
 \emergencystretch=3em
 \clubpenalty=10000 \widowpenalty=10000
 \usepackage[skins]{tcolorbox}
-\newtcolorbox{claimbox}[1]{blanker, left=9pt, borderline west={2.5pt}{0pt}{#1}, before skip=9pt,
-  after skip=9pt, before upper={\parskip=3pt\parindent=0pt}, fontupper=\small}
+\newtcolorbox{claimbox}[1]{enhanced, frame hidden, boxrule=0pt, arc=1pt, colback=#1!8!white, left=9pt, right=6pt,
+  top=4pt, bottom=4pt, borderline west={2.5pt}{0pt}{#1}, before skip=9pt, after skip=9pt,
+  before upper={\parskip=3pt\parindent=0pt}, fontupper=\small}
 \newenvironment{sphinxclassholds}{\begin{claimbox}{green!45!black}}{\end{claimbox}}
 \newenvironment{sphinxclassfails}{\begin{claimbox}{red!75!black}}{\end{claimbox}}
 \newenvironment{sphinxclassmeasured}{\footnotesize}{\par}
+\newenvironment{sphinxclasssources}{\small\raggedright}{\par}
 % Not \begin{center}: a page may end before that, which would part a caption from its picture.
 \newenvironment{sphinxclasscaption}{\par\nopagebreak\vspace{3pt}\begingroup\small\centering}{\par\endgroup\medskip}
 \definecolor{codebackground}{gray}{0.96}
@@ -33,7 +39,19 @@ PREAMBLE = r"""
   verbatimhintsturnover=false, verbatimvisiblespace={}}
 \newcolumntype{T}{L}  % Sphinx's columns of tables, ragged
 \AtBeginEnvironment{tabulary}{\small}
-\fvset{fontsize=\footnotesize}
+\setlength{\tymin}{45pt}  % a column that needs no more than this is not narrowed
+\protected\def\sphinxtablecontinued#1{}  % it would number tables, which have no numbers
+\makeatletter  % where code ends with a page, framed.sty would begin the next one with an empty rest of it
+\let\lastframe\sphinxVerbatim@LastFrameCommand
+\def\sphinxVerbatim@LastFrameCommand#1{\setbox\z@\hbox{#1}\ifdim\dimexpr\ht\z@+\dp\z@>1pt \lastframe{\box\z@}\fi}
+\makeatother
+\fvset{fontsize=\fontsize{7.3}{8.9}\selectfont}  % a line of code has up to 120 characters
+"""
+COLOPHON = r"""
+\newcommand{\sphinxbackoftitlepage}{\vspace*{\fill}\noindent\copyright\ %s %s\par\medskip\noindent
+  The text, the formulas, the figures and the exercises are licensed under the Creative Commons Attribution 4.0
+  International License (CC BY 4.0), \url{https://creativecommons.org/licenses/by/4.0/}; the code is under the MIT
+  License.\par}
 """
 FONTS = r"""
 \setmainfont{FreeSerif}
@@ -64,9 +82,49 @@ class PrintRenderer(BookRenderer):
 def claim(record):
     """A claim as nodes."""
     mark, verdict = ("✓ ", "holds") if record["holds"] else ("✗ ", "fails")
-    sentence = nodes.paragraph("", mark + record["sentence"])
-    facts = nodes.container("", nodes.paragraph("", record["facts"]), classes=["measured"])
+    sentence = nodes.paragraph("", "", *raised(mark + record["sentence"]))
+    facts = nodes.container("", nodes.paragraph("", "", *raised(record["facts"])), classes=["measured"])
     return nodes.container("", sentence, facts, classes=[verdict])
+
+
+def raised(text):
+    """Plain text as nodes: what follows a ^, a word, a number or what is in brackets, as a superscript."""
+    parts = re.split(r"\^(\(.*?\)|\N{MINUS SIGN}?\w+)", text)
+    return [nodes.superscript("", part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts)]
+
+
+def tighten_sources(app, doctree):
+    """Print lists of sources small."""
+    for bullets in list(doctree.findall(nodes.bullet_list)):
+        if bullets.parent["names"] in (["sources"], ["bibliography"]):
+            small = nodes.container("", classes=["sources"])
+            bullets.replace_self(small)
+            small.append(bullets)
+
+
+class PlaceAddresses(SphinxPostTransform):
+    """Number each chapter's footnotes from 1. The addresses of sources stand in the bibliography, and nowhere else."""
+
+    default_priority = 500  # after Sphinx has made each address a footnote (400), before it places them (600)
+    formats = ("latex",)
+
+    def run(self, **kwargs):
+        for page in self.document.findall(addnodes.start_of_file):
+            number = 0
+            for footnote in list(page.findall(nodes.footnote)):
+                parent, place = footnote.parent, footnote.parent.index(footnote)  # its mark follows it
+                if _is_in_sources(footnote):
+                    address = [nodes.Text(" ("), *footnote[1].children, nodes.Text(")")]
+                    parent[place : place + 2] = address if page["docname"] == "bibliography" else []
+                else:
+                    number += 1
+                    footnote[0][0], parent[place + 1][0] = nodes.Text(str(number)), nodes.Text(str(number))
+
+
+def _is_in_sources(node):
+    while node and "sources" not in node.get("classes", []):
+        node = node.parent
+    return node is not None
 
 
 def configure(app, config):
@@ -82,13 +140,15 @@ def configure(app, config):
         "extraclassoptions": "oneside,openany",
         "fontpkg": FONTS,
         "fncychap": "",
-        "tableofcontents": r"{\small\sphinxtableofcontents}",
+        "tableofcontents": r"{\footnotesize\sphinxtableofcontents}",
         "printindex": "",
-        "preamble": PREAMBLE,
+        "preamble": PREAMBLE + COLOPHON % (config.copyright, config.author),
     }
 
 
 def setup(app):
     myst_nb.sphinx_.load_renderer = lambda name: PrintRenderer
+    app.add_post_transform(PlaceAddresses)
+    app.connect("doctree-read", tighten_sources)
     app.connect("config-inited", configure)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -112,6 +112,8 @@ def link_to(address, what):
 
 def name_equations(app, doctree):
     """Give each displayed equation an anchor, its section's and its place among the section's, and a link to it."""
+    if app.builder.format != "html":  # in LaTeX, what surrounds an equation would end the paragraph
+        return
     places = {}
     for equation in list(doctree.findall(nodes.math_block)):
         section = equation.parent
@@ -129,7 +131,7 @@ def name_equations(app, doctree):
 def name_cells(app, doctree):
     """Give each code cell its notebook id as an anchor; where it shows a figure, also a link to it."""
     path = Path(app.env.doc2path(app.env.docname))
-    if path.suffix != ".ipynb":
+    if path.suffix != ".ipynb" or app.builder.format != "html":
         return
     cells = nbformat.read(path, as_version=4).cells
     for node in doctree.findall(nodes.container):

@@ -78,7 +78,8 @@ def _path(notebooks):
         facts = [f"{fact.lower()} {value}" for fact, value in at_a_glance(name, notebook).items()]
         items.append(
             f"{number}. **[{title(notebook)}](chapters/{name}.ipynb)**\n\n"
-            f"   {question(notebook)}<br> <small>{escape(' · '.join(facts))}</small>\n"
+            f"   {question(notebook)}\\\n"  # a line break, in the PDF too
+            f"   <small>{escape(' · '.join(facts))}</small>\n"
         )
     return "\n".join(items)
 

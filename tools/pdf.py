@@ -3,8 +3,8 @@
 Knows: what of the book stands on paper, and where; what LaTeX needs, and which of its remarks are errors.
 Doesn't know: which copy of a chapter is current (build.py), nor how an output becomes LaTeX (site/book_print.py).
 
-Nothing folds on paper: code that only draws is left out, and an exercise's hints and solution go to an appendix, with
-what its check says of the book's own solution.
+Nothing folds on paper: code that the site hides is left out, and an exercise's hints and solution go to an appendix,
+with what its check says of the book's own solution.
 """
 
 import argparse
@@ -40,14 +40,22 @@ REMARKS = re.compile(
 
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>\s*(.*?)\s*</details>\s*", re.DOTALL)
 EXERCISE = re.compile(r"^### (Exercise .*)$", re.MULTILINE)
+SECTION, RUBRIC = re.compile(r"^## (.*)$", re.MULTILINE), r"```{rubric} \1\n```"  # a rubric is not in the contents
 MARKER = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
 FOR_TOOLS = re.compile(r"^# (?:@title|fmt:|NBVAL).*\n|# @param (?:\[.*?\]|\{.*?\}) (?=#)", re.MULTILINE)
-SCREEN = re.compile(r"<!-- screen -->.*?<!-- /screen -->\n?", re.DOTALL)  # of the front page: what paper can't do
+SCREEN = re.compile(r"<!-- screen -->.*?<!-- /screen -->\n?", re.DOTALL)  # of a page: what paper can't do
+BLANK_LINES = re.compile(r"\n{3,}")  # in code: at the top of a page they would look like a fault
+SPECIAL = re.compile(r"([\\`*_\[\]<>#$~^|{}&])")  # in Markdown
+POWER_OF_TEN = re.compile(r"(?<![\w.])(\d[\d.]*)e([+-]?)0*(\d+)")
+HYPHEN_FOR_MINUS = re.compile(r"(?<![^\s(\[^])-")  # one that follows no word
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 # The types that site/book_print.py prints.
 PAPER_CLAIM, CAPTION = "application/vnd.book.paper-claim+json", "application/vnd.book.caption+markdown"
 NUMBERS = "This book's numbers and figures come from runs of its own code, the latest of them on "  # on the title page
 MOVES = "*On the book's site, this figure can be moved.*"
+CHECKS = "The cells and their checks are in the notebooks."  # added to what a chapter says before its exercises
+BACK = ("glossary", "symbols", "bibliography", "running")  # the pages after the chapters and the solutions
 PREFACE = r"""
 ```{raw} latex
 \chapter*{Preface}
@@ -56,10 +64,10 @@ PREFACE = r"""
 ```
 """
 ON_PAPER = """
-This is the book on paper. A sentence with a bar at its left is a claim that was checked, and the small print below it
-is what was measured: for several seeds, the mean ± the standard deviation, and in brackets the smallest and the
-largest value. Code that only draws is left out, and figures that move stand still; both are on the book's site. Hints
-and solutions are at the end.
+This is the book on paper. A green box holds a claim that was checked, and in small print what was measured: for several
+seeds, the mean ± the standard deviation, and in brackets the smallest and the largest value. Code that sets up or draws
+is left out, and with it what defines some of the names that are used later: what runs are the notebooks. Figures that
+move on the book's site stand still. Hints and solutions are at the end.
 """
 # At the end of the last chapter. Sphinx's own setting, latex_appendices, would print twice what is in the contents.
 APPENDIX = "```{raw} latex\n\\appendix\n```"
@@ -123,18 +131,17 @@ def for_paper(source):
     toc = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     listed = [entry["file"] for part in toc.get("parts", [toc]) for entry in part["chapters"]]
     names = [name for name in listed if (source / f"{name}.ipynb").exists()]
-    back = ["chapters/solutions", *({"running"} & set(listed))]
+    back = ["chapters/solutions", *(name for name in BACK if name in listed)]
     solutions, dates = [SOLUTIONS], []
-    for name in names:
+    for number, name in enumerate(names, 1):
         notebook = read(source / f"{name}.ipynb")
         dates.append(datetime.date.fromisoformat(notebook.metadata.book.date))
-        solutions.append(chapter_for_paper(notebook))
+        solutions.append(chapter_for_paper(notebook, number))
         if name == names[-1]:
             notebook.cells.append(new_markdown_cell(APPENDIX))
         write(notebook, source / f"{name}.ipynb")
     texts = {name: (source / f"{name}.md").read_text(encoding="utf-8") for name in ("index", *back[1:])}
-    texts["index"] = _preface(texts["index"])
-    texts = {name: _without_links(text, set(listed) - {*names, *back}) for name, text in texts.items()}
+    texts = {name: page_for_paper(name, text, set(listed) - {*names, *back}) for name, text in texts.items()}
     texts["chapters/solutions"] = "\n".join(solutions)
     for name, text in texts.items():
         (source / f"{name}.md").write_text(text, encoding="utf-8")
@@ -145,32 +152,36 @@ def for_paper(source):
     config["sphinx"]["local_extensions"]["book_print"] = "site"
     settings = config["sphinx"]["config"]
     settings["extensions"].append("book_print")
-    settings["today"] = f"{NUMBERS}{max(dates):%-d %B %Y}"
+    settings["today"] = f"{NUMBERS}{max(dates):%-d %B %Y}."
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
-def chapter_for_paper(notebook):
+def chapter_for_paper(notebook, number):
     """Leaves in the notebook what its chapter has on paper; returns Markdown with its hints and solutions."""
     heading = next(cell.source for cell in notebook.cells if cell.source.startswith("# ")).splitlines()[0]
-    cells, solutions, exercise, hints = [], [f"#{heading}\n"], None, []
+    cells, solutions, exercise, hints = [], [f"## Chapter {number}: {heading[2:]}\n"], None, []
     for cell in notebook.cells:
         grading = cell.metadata.get("nbgrader", {})
         if cell.cell_type == "markdown":
             if found := EXERCISE.search(cell.source):
-                exercise, hints = found.group(1), []
+                exercise, hints, task = found.group(1), [], cell
             if exercise:
                 hints += [f"**{summary}.** {text}\n" for summary, text in DETAILS.findall(cell.source)]
             cell.source = DETAILS.sub("" if exercise else r"**\1.** \2\n\n", cell.source)
+            if cell.source.startswith("## Exercises"):
+                cell.source += f" {CHECKS}"
             cells += [cell] if cell.source.strip() else []
         elif grading.get("solution"):
-            name = f"solution-{grading['grade_id']}"
-            code = f"```python\n{MARKER.sub('', cell.source).rstrip()}\n```\n"
-            solutions += [f"({name})=\n### {exercise}\n", *hints, code]
-            cell.source, cell.metadata.tags = SOLUTION.sub(r"\1...  # your code", cell.source), []
+            name, back = f"solution-{grading['grade_id']}", f"exercise-{grading['grade_id']}"
+            task.source = EXERCISE.sub(rf"({back})=\n\g<0>", task.source)
+            code = f"```python\n{_code(MARKER.sub('', cell.source))}\n```\n"
+            solutions += [f"({name})=\n### {exercise}\n", f"[The exercise](#{back})\n", *hints, code]
+            cell.source, cell.metadata.tags = _code(SOLUTION.sub(r"\1...  # your code", cell.source)), []
             cells += [cell, new_markdown_cell(f"[Hints and solution](#{name})")]
             exercise = None
         elif grading.get("grade"):
-            solutions += [f"```text\n{output.text.strip()}\n```\n" for output in cell.outputs if "text" in output]
+            verdicts = [SPECIAL.sub(r"\\\1", output.text.strip()) for output in cell.outputs if "text" in output]
+            solutions += [f"{verdict}\n" for verdict in verdicts]
         else:
             cells += _code_for_paper(cell)
     notebook.cells = cells
@@ -179,14 +190,16 @@ def chapter_for_paper(notebook):
 
 
 def _code_for_paper(cell):
-    """The cell in a list, with its code unless that is hidden on the site; [] if nothing is left."""
-    cell.source = FOR_TOOLS.sub("", cell.source)
+    """The cell in a list; [] if nothing is left. Without its code if the site hides that, or if it only calls for an
+    interactive figure."""
+    cell.source = _code(FOR_TOOLS.sub("", cell.source))
+    moves = any({WIDGET_VIEW_MIMETYPE, "image/png"} <= output.get("data", {}).keys() for output in cell.outputs)
     cell.outputs = [paper for output in cell.outputs for paper in _output_for_paper(output)]
     for previous, output in zip(cell.outputs, cell.outputs[1:], strict=False):
         text = output.get("data", {}).get("text/markdown", "")
         if "image/png" in previous.get("data", {}) and re.fullmatch(r"\*.*\*", text, re.DOTALL):
             output.data = {CAPTION: text}
-    if "hide-input" not in tags(cell):
+    if "hide-input" not in tags(cell) and not moves:
         return [cell]
     cell.metadata.tags = ["remove-input"]
     return [cell] if cell.outputs else []
@@ -205,18 +218,42 @@ def _output_for_paper(output):
     return [output, new_output("display_data", data={"text/markdown": MOVES})]
 
 
+def _code(text):
+    return BLANK_LINES.sub("\n\n", text).rstrip()
+
+
 def _claim_for_paper(record):
-    measured = [f"{name.replace('_', ' ')} {''.join(describe(m))}" for name, m in record["measured"].items()]
+    measured = [f"{name.replace('_', ' ')}: {''.join(describe(m))}" for name, m in record["measured"].items()]
     seeds = f"{record['seeds']} seeds" if record["seeds"] else None
     facts = [*measured, ", ".join(filter(None, [seeds, record["data"], record["device"]]))]
-    return {"holds": record["holds"], "sentence": record["claim"], "facts": "; ".join(facts)}
+    return {"holds": record["holds"], "sentence": _printed(record["claim"]), "facts": _printed("; ".join(facts))}
+
+
+def _printed(text):
+    """Plain text with the signs of print; a ^ stays before what site/book_print.py raises."""
+    text = POWER_OF_TEN.sub(lambda number: f"{number[1]}·10^{number[2].strip('+')}{number[3]}", text)
+    text = HYPHEN_FOR_MINUS.sub("\N{MINUS SIGN}", text)
+    text = re.sub(r"(?<=\d) (?=threads?\b|seeds?\b)", NO_BREAK, text)
+    return text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}")
+
+
+def page_for_paper(name, text, elsewhere):
+    """A page's Markdown as it stands on paper, where the pages `elsewhere` are not."""
+    text = SCREEN.sub("", text)
+    if name == "index":
+        text = _preface(text)
+    if name == "bibliography":  # its chapters, each of which would get the number of its first page
+        text = re.sub(r"\[(\d+)\]\(chapters/[^)]*\)", r"\1", text)
+    if name == "glossary":  # its letters would fill the contents
+        text = SECTION.sub(RUBRIC, text)
+    return _without_links(text, elsewhere)
 
 
 def _preface(text):
     """The front page as a preface: what it says of the site gives way to what is different on paper."""
-    title, text = SCREEN.sub("", text).split("\n", 1)
+    title, text = text.split("\n", 1)
     first, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
-    rest = re.sub(r"^## (.*)$", r"```{rubric} \1\n```", "".join(sections), flags=re.MULTILINE)
+    rest = SECTION.sub(RUBRIC, "".join(sections))
     return f"{title}\n{PREFACE}{first}{ON_PAPER}\n{rest}"
 
 
