@@ -46,8 +46,8 @@ reruns: $(VENV)/installed  ## for maintainers: rerun every chapter with SEEDS=20
 handout: $(VENV)/installed  ## make the students' copies, of one chapter (make handout CHAPTER=02) or of all
 	@$(RUN) -m course.handout $(CHAPTER)
 
-grade: $(VENV)/installed  ## grade course work: make grade CHAPTER=02 FROM=submissions.zip
-	@$(RUN) -m course.grade $(CHAPTER) $(FROM)
+grade: $(VENV)/installed  ## grade course work: make grade CHAPTER=02 FROM=submissions.zip HIDDEN=my_tests
+	@$(RUN) -m course.grade $(CHAPTER) $(FROM) $(if $(HIDDEN),--hidden-tests $(HIDDEN))
 
 nbgrader: $(NBGRADER)/installed  ## install nbgrader, for courses that use it, in an environment of its own
 

@@ -5,6 +5,7 @@ Knows: what a student may see. Doesn't know: how marks come about (grade.py).
 
 import csv
 import re
+import statistics
 from html import escape
 
 from tools.files import PAGE, store, store_text
@@ -12,6 +13,7 @@ from tools.files import PAGE, store, store_text
 STYLE = """\
 h2 { font-size: 1.1rem; margin: 1.6rem 0 .2rem }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: .6rem .8rem }"""
+VOID = ". They don't count: what your code returns in the ordinary case isn't right"
 
 
 def write(marks, course, output):
@@ -34,23 +36,25 @@ def feedback(marks):
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(marks['student'])}, {escape(marks['file'])}</p>"]
     if marks["remark"]:
         parts.append(f"<p><strong>{escape(marks['remark'])}</strong></p>")
-    for name, entry in marks["exercises"].items():
-        _, *further = entry["passed"].values()
+    for name, entry in marks["exercises"].items() if not marks["remark"] else ():
+        ordinary, *further = entry["passed"].values()
+        void = VOID if any(further) and not ordinary else ""
         parts += [
             f"<h2>{escape(name)}: {entry['points']:g} of {entry['of']} points</h2>",
             f"<pre>{escape(entry['text'])}</pre>",
-            f"<p>Hidden tests: {sum(further)} of {len(further)}</p>",
+            f"<p>Hidden tests: {sum(further)} of {len(further)}{void}</p>",
         ]
     return PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts))
 
 
 def _table(marks, course, file):
-    with open(file, "w", newline="", encoding="utf-8") as stream:
+    with open(file, "w", newline="", encoding="utf-8-sig") as stream:  # Excel needs the mark
         table = csv.writer(stream)
         table.writerow(["ID", "file", "total", *course.exercises, "remark"])
         for one in marks:
             points = [one["exercises"][name]["points"] for name in course.exercises]
-            row = [one["student"], one["file"], one["total"], *points, one["remark"] or ""]
+            points = [f"{number:g}" for number in (one["total"], *points)]
+            row = [one["student"], one["file"], *points, one["remark"] or ""]
             table.writerow([_inert(cell) for cell in row])
 
 
@@ -60,11 +64,15 @@ def _inert(cell):
 
 
 def _distribution(marks, course, file):
-    from matplotlib.figure import Figure  # slow to import
+    import matplotlib  # slow to import
+    from matplotlib.figure import Figure
 
+    totals = [one["total"] for one in marks]
     figure = Figure(figsize=(6, 3), layout="tight")
     axis = figure.subplots()
-    axis.hist([one["total"] for one in marks], bins=range(0, 105, 5), color="#0072b2")
+    axis.hist(totals, bins=range(0, 105, 5), color="#0072b2")
     axis.set(xlabel=f"points in {course.name}", ylabel="submissions", xlim=(0, 100))
     axis.yaxis.get_major_locator().set_params(integer=True)
-    figure.savefig(file, format="svg")
+    axis.set_title(f"{len(totals)} submissions, median {statistics.median(totals):g}", fontsize=10)
+    with matplotlib.rc_context({"svg.hashsalt": "book"}):  # the same marks, the same file
+        figure.savefig(file, format="svg", metadata={"Date": None})

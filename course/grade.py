@@ -27,7 +27,7 @@ from tools.notebooks import ROOT, chapter, fingerprint, version
 from tools.sweep import connect, local_cluster, refuse_unfit
 
 SECONDS = 30  # of one answer with its check, or with its hidden tests
-NOT_WRITTEN = "not written: the cell is as it was handed out"
+NOT_WRITTEN = "not written: the cell with the line `# EXERCISE: {}` is as it was handed out, and no other one counts"
 DISAGREES = (
     "The check passed where your code ran, but your code doesn't return what the solution returns: no points for it."
 )
@@ -52,7 +52,9 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
             passed = _passed(tested[name], name, course, tests, seed)
             entry = _judge(exercise, checked[name], passed)
         else:
-            text = NOT_WRITTEN if name in submission.answers else f"no cell has the line `# EXERCISE: {name}`"
+            text = (
+                NOT_WRITTEN.format(name) if name in submission.answers else f"no cell has the line `# EXERCISE: {name}`"
+            )
             entry = {"points": 0, "text": text, "checked": False, "passed": dict.fromkeys(tests[1][name], False)}
         marks["exercises"][name] = entry | {"of": exercise.points}
     marks["total"] = round(sum(entry["points"] for entry in marks["exercises"].values()), 2)
@@ -116,6 +118,7 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
     failed = []
     if missing:
+        print("Trying the hidden tests on the chapter's own solutions, and starting ...", flush=True)
         _refuse_tests(course, tests)
         workers = min(workers or os.cpu_count(), len(missing))
         with _client(scheduler, workers, (course.name, tests, basis, protected)) as client:
@@ -221,7 +224,12 @@ def main(arguments=None):
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="submissions graded at a time; by default one a core")
     where.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster; without it, this machine")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="limit for an answer with its tests")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help=f"of processor time, for an answer with its check and again with its hidden tests; by default {SECONDS}",
+    )
     parser.add_argument("--unprotected", action="store_true", help="run students' code without a sandbox")
     given = parser.parse_args(arguments)
     try:
@@ -233,6 +241,8 @@ def main(arguments=None):
             sandbox.refuse_unprotected()
         course = chapters.load(given.chapter)
         tests = hidden.load(given.hidden_tests, course)
+        if given.hidden_tests == hidden.FOLDER:
+            print("Hidden tests: the book's example, which is public. --hidden-tests FOLDER takes your own.")
         book = given.gradebook and gradebook.read(*given.gradebook)
         found = submissions.collect(given.submissions, course)
         where = {"workers": given.workers, "scheduler": given.scheduler}

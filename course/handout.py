@@ -142,7 +142,9 @@ def _students(given, file):
             raise ValueError(f"--students {file}: expected an ID on each line, and there is none")
     for student in students:
         if submissions.student_of(f"{student}.ipynb") != student or not ID.fullmatch(student):
-            raise ValueError(f"student {student!r}: an ID is letters, digits and . @ _ + ' -, a letter or digit first")
+            raise ValueError(
+                f"student {student!r}: an ID is letters, digits, spaces and . @ _ + ' -, a letter or digit first"
+            )
     if len({student.casefold() for student in students}) < len(students):
         raise ValueError("an ID stands twice in the list: two students can't have the same variant and the same file")
     return students

@@ -10,6 +10,7 @@ import lzma
 import re
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +26,7 @@ LONG = 100_000  # characters of a cell
 # without it a line of spaces takes seconds.
 MAGIC = re.compile(r"^([ \t]*)(?![ \t])([%!?]|[\w., ]+= *[%!]|[\w.]+\?\??[ \t]*$).*", re.MULTILINE)
 CLEAR = "clear its outputs (Edit, Clear all outputs), and hand it in again"
+UNREADABLE = "is no notebook that can be read ({}): it is damaged or cut off; download it again, and hand it in again"
 TOO_LARGE = f"has more than {BYTES >> 20} MB, or {PARTS:,} parts: {CLEAR}"
 
 
@@ -60,6 +62,11 @@ def collect(path, course):
         found.append(
             Submission(student, others[student], {}, problem="is no notebook (.ipynb), and there is none beside it")
         )
+    for student, notebooks in Counter(submission.student for submission in found).items():
+        if notebooks > 1:
+            print(
+                f"{student} has handed in {notebooks} notebooks: each is graded, and which one counts is for you to say"
+            )
     if not found:
         raise ValueError(f"{path}: expected a notebook, or a folder or zip file with notebooks, and there is none")
     return found
@@ -144,7 +151,7 @@ def _submission(name, content, course, known):
         sources = [str(cell.source).replace("\r\n", "\n") for cell in code_cells(notebook)]
         language = str(notebook.metadata.get("kernelspec", {}).get("language") or "python")
     except Exception as error:  # a broken file breaks nbformat in many ways; the file is always at fault
-        return Submission(student, name, {}, problem=f"is no notebook that can be read ({type(error).__name__})")
+        return Submission(student, name, {}, problem=UNREADABLE.format(type(error).__name__))
     if language.lower() != "python":
         return Submission(student, name, {}, problem=f"was run with a kernel for {language}, not Python")
     answers, own = {}, []
@@ -158,6 +165,9 @@ def _submission(name, content, course, known):
                 answers[exercise.name] = _without_magics(source)
         if not marked and _plain(source) not in known:
             own += _definitions(source)
+    for exercise, source in answers.items():  # a helper may stand in the cell of another exercise
+        if _plain(source) != _plain(course.exercises[exercise].stub):
+            own += _definitions(source)
     if not answers:
         marks = "no cell has a line `# EXERCISE: <id>` of this chapter"
         return Submission(student, name, {}, problem=f"answers nothing: {marks}; is it the right chapter?")
@@ -169,8 +179,10 @@ def _parse(text):
     content = json.loads(text)
     if "cells" in content:
         content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}} | content
-        for cell in content["cells"]:
+        for number, cell in enumerate(content["cells"]):
             cell.setdefault("metadata", {})
+            if content["nbformat_minor"] >= 5:
+                cell.setdefault("id", f"cell-{number}")
     return nbformat.reads(json.dumps(content), as_version=4)
 
 

@@ -13,6 +13,7 @@ import ctypes
 import fcntl
 import io
 import json
+import linecache
 import os
 import platform
 import random
@@ -136,8 +137,9 @@ def run(said, seconds, gigabytes):
     os.close(ours)
     os.kill(-1 if os.getpid() == 1 else child, signal.SIGKILL)  # of a sandbox's first process -1 means: all others
     _, status, used = os.wait4(child, 0)
-    # A process that ignores the signal is killed a second later, by a clock that may differ from the one reported here.
-    late = os.waitstatus_to_exitcode(status) == -signal.SIGXCPU or used.ru_utime + used.ru_stime >= int(seconds)
+    # A process that ignores the signal is killed a second later, by a clock that may differ from the one reported here:
+    # on a busy machine that one lacked up to a thirtieth.
+    late = os.waitstatus_to_exitcode(status) == -signal.SIGXCPU or used.ru_utime + used.ru_stime >= 0.9 * int(seconds)
     return size, waited or late
 
 
@@ -215,13 +217,16 @@ def work(job):
         # One may fail, such as the import of a module that is not here; it matters only to an answer that uses it.
         with contextlib.suppress(Exception):
             exec(compile(ast.Module([statement], []), "your own cells", "exec"), namespace)
-    execute(job["answer"], job["name"], namespace)
+    cell = "your cell"
+    linecache.cache[cell] = (len(job["answer"]), None, job["answer"].splitlines(keepends=True), cell)  # for messages
+    failed = execute(job["answer"], job["name"], namespace)
     if job["kind"] == "check":
         kept.text = ""
         try:
             exec(compile(f"{job['check_imports']}\n{job['check']}", "check", "exec"), namespace)
         except Exception as error:
-            return {"checked": False, "text": describe(error)}
+            before = f"\nBefore that: {describe(failed)}" if failed else ""
+            return {"checked": False, "text": describe(error) + before}
         return {"checked": True, "text": kept.text}
     tests = {"__name__": "hidden", "__file__": "/book/course/hidden.py"}
     exec(compile(job["hidden"], "hidden", "exec"), tests)  # course/hidden.py: no file of the grader's is in here
@@ -236,7 +241,8 @@ def work(job):
 
 
 def execute(answer, name, namespace):
-    """Executes an answer's cell, statement by statement; raises its first error if `name` isn't defined after it.
+    """Executes an answer's cell, statement by statement; gives its first error, or None, and raises it if `name` isn't
+    defined after it.
 
     So a trial line around the answer, of something that only the student's notebook has, costs no points.
     """
@@ -248,12 +254,15 @@ def execute(answer, name, namespace):
             raised = raised or error
     if raised and name not in namespace:
         raise raised
+    return raised
 
 
 def describe(error):
     """An exception in a line: a check's diagnosis as it stands, of another its kind, and the answer's line."""
+    unknown = any(isinstance(one, NameError) for one in (error, error.__cause__))
+    alone = " (only the cells that answer, your own cells and the chapter's imports are run)" * unknown
     if type(error).__name__ == "CheckFailed":
-        return str(error)[:TEXT]
+        return f"{str(error)[:TEXT]}{alone}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -261,8 +270,10 @@ def describe(error):
     ]
     line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
     where = f" in line {line} of the cell" if line else ""
-    alone = " (only this cell, your own cells and the chapter's imports are run)" * isinstance(error, NameError)
-    return f"{type(error).__name__}{where}: {str(error)[:TEXT]}{alone}"
+    said = error.msg if isinstance(error, SyntaxError) else str(error)[:TEXT]
+    if isinstance(error, MemoryError):
+        said = said or "more memory than an answer may take"
+    return f"{type(error).__name__}{where}: {said}{alone}"
 
 
 if __name__ == "__main__":

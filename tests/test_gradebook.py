@@ -30,7 +30,8 @@ def filled(tmp_path, text, column, given):
     gradebook.fill(gradebook.read(tmp_path / "export.csv", column), given, tmp_path)
     written = (tmp_path / "gradebook.csv").read_text(encoding="utf-8")
     assert written.startswith("\ufeff") == text.startswith("\ufeff")
-    header, *rows = csv.reader(written.removeprefix("\ufeff").splitlines())
+    delimiter = ";" if ";" in text else ","
+    header, *rows = csv.reader(written.removeprefix("\ufeff").splitlines(), delimiter=delimiter)
     return {row[0]: row[header.index(column)] for row in rows}
 
 
@@ -38,6 +39,12 @@ def test_moodle_tells_two_of_one_name_apart_by_their_numbers(tmp_path):
     given = [marks("Ada Lovelace", "Ada Lovelace_12_assignsubmission_file_/x.ipynb")]
     table = filled(tmp_path, MOODLE, "Grade", given)
     assert table == {"Participant 11": "", "Participant 12": "88.5", "Participant 13": "7"}
+
+
+def test_another_language_and_another_delimiter(tmp_path):
+    text = "Vorname;Nachname;Bewertung\nKurt;Gödel;\nAda;Lovelace;\n"
+    table = filled(tmp_path, text, "Bewertung", [marks("Kurt Gödel", "Kurt Gödel.ipynb", 60.0)])
+    assert table == {"Kurt": "60", "Ada": ""}
 
 
 def test_canvas_is_filled_by_its_number_or_by_the_name(tmp_path):
@@ -69,7 +76,6 @@ def test_what_is_not_certain_stays_as_it_was_and_is_said(tmp_path, capsys, given
     ("content", "expected"),
     [
         (b"Full name,Email address\n", "has no column 'Grade'; expected one of: Full name, Email address"),
-        (b"Name,Grade\n", "doesn't say whom"),
         (b"", "expected a CSV file"),
         (b"\xff\xfeF\x00", "expected a CSV file"),
     ],

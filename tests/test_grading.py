@@ -202,8 +202,12 @@ def softmax_backward(p, gradient):
         ],
         [ANSWER.replace("return p", "return float(np.sqrt(1.0)) * math.sqrt(1) * p")],
         [ANSWER + COURSE.exercises["gradient-check"].stub],
+        [
+            COURSE.exercises["gradient-check"].solution + "\n\ndef total(x): return x.sum(1, keepdim=True)",
+            ANSWER.replace("(p * gradient).sum(1, keepdim=True)", "total(p * gradient)"),
+        ],
     ],
-    ids=["trial", "own-check", "magics", "constants", "lambda", "imports", "merged"],
+    ids=["trial", "own-check", "magics", "constants", "lambda", "imports", "merged", "helper-of-another"],
 )
 def test_what_is_right_in_the_notebook_is_right_here(tests, tmp_path, cells):
     hand_in(tmp_path, "ada", cells)
@@ -212,11 +216,28 @@ def test_what_is_right_in_the_notebook_is_right_here(tests, tmp_path, cells):
     assert entry["points"] == entry["of"], entry["text"]
 
 
-def test_cells_without_metadata_are_read(tmp_path):
+@needs.sandbox
+def test_a_name_that_only_the_notebook_has_is_explained(tests, tmp_path):
+    hand_in(tmp_path, "ada", ["SCALE = len(moons)\n" + ANSWER.replace("return p", "return SCALE * p")])
+    (found,) = submissions.collect(tmp_path, COURSE)
+    text = grade.grade(found, COURSE, tests)["exercises"][TARGET]["text"]
+    assert "`return SCALE * p * " in text and "name 'SCALE' is not defined" in text
+    assert "only the cells that answer" in text and "Before that: NameError in line 1" in text
+
+
+def test_feedback_says_why_hidden_tests_dont_count():
+    entry = {"points": 0, "text": "", "checked": True, "passed": {"ordinary": False, "more": True}, "of": 20}
+    marks = {"student": "ada", "file": "f", "chapter": COURSE.name, "total": 0, "remark": None}
+    assert "1 of 1. They don't count" in feedback.feedback(marks | {"exercises": {TARGET: entry}})
+    entry = entry | {"passed": {"ordinary": True, "more": True}}
+    assert "They don't count" not in feedback.feedback(marks | {"exercises": {TARGET: entry}})
+
+
+def test_cells_without_metadata_are_read(tmp_path, recwarn):
     cells = [{"cell_type": "code", "source": ANSWER, "outputs": [], "execution_count": None}]
     (tmp_path / "ada.ipynb").write_text(json.dumps({"cells": cells}))
     (found,) = submissions.collect(tmp_path, COURSE)
-    assert list(found.answers) == [TARGET]
+    assert list(found.answers) == [TARGET] and not recwarn.list
 
 
 def test_what_is_no_notebook_is_named(tmp_path, capsys):
@@ -275,7 +296,9 @@ def test_answers_are_found_without_metadata_in_any_order_among_other_cells():
     known = {submissions._plain(exercise.check) for exercise in COURSE.exercises.values()}
     found = submissions._submission("ada.ipynb", content.encode(), COURSE, known)
     assert found.answers == {TARGET: cells[1]} and found.problem is None
-    assert found.own == "import scipy\ndef helper(x):\n    return x\nRATE = -0.5"
+    own, answer = found.own.split("\n", 4)[:4], found.own.split("\n", 4)[4]
+    assert own == ["import scipy", "def helper(x):", "    return x", "RATE = -0.5"]
+    assert answer.startswith("def softmax_backward(")  # another answer may lean on it
 
 
 def test_a_damaged_or_locked_member_of_a_zip_file_is_named_and_the_others_are_read(tmp_path):
@@ -311,6 +334,9 @@ def test_no_feedback_page_replaces_another(tmp_path):
     marks["exercises"] = dict.fromkeys(COURSE.exercises, entry)
     students = ["x", "x-2", "x", "X", "x-2"]
     feedback.write([marks | {"student": student} for student in students], COURSE, tmp_path)
+    picture = (tmp_path / "distribution.svg").read_bytes()
+    feedback.write([marks | {"student": student} for student in students], COURSE, tmp_path)
+    assert (tmp_path / "distribution.svg").read_bytes() == picture  # the same marks, the same file
     pages = list((tmp_path / "feedback").iterdir())
     assert len({page.name.lower() for page in pages}) == len(students)
 
