@@ -24,6 +24,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 HERE = Path(__file__).parent
 GITHUB = "https://github.com/"
+COLUMNS = re.compile(r"\S {2,}\S")
 COLAB_READY = (
     "Each chapter has a **Colab** button at its top. Run the first cell there: it fetches the rest of the book."
 )
@@ -43,6 +44,13 @@ class BookRenderer(NbElementRenderer):
         for image in images:
             image["alt"] = data.output_metadata.get(data.mime_type, {}).get("alt", "")
         return images
+
+    def render_stdout(self, output, *args, **options):
+        """What was printed, marked if it stands in columns: these must not be wrapped."""
+        printed = super().render_stdout(output, *args, **options)
+        for node in printed:
+            node["classes"] += ["columns"] * bool(COLUMNS.search(output["text"]))
+        return printed
 
     def render_unhandled(self, data):
         """Nothing for the book's own records: they are for programs. Anything else unknown stays a warning."""

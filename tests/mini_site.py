@@ -83,6 +83,9 @@ def chapter():
         shown = [new_output("display_data", data=data, metadata=metadata) for data, metadata in bundles]
         metadata = {"tags": ["hide-input"]} if name == "figure" else {}
         cells.append(new_code_cell(f"show('{name}')", id=name, outputs=shown, execution_count=1, metadata=metadata))
+    for name, text in (("columns", "rate   loss\n0.1    2.30\n"), ("prose", "double: right.\n")):
+        printed = [new_output("stream", text=text)]
+        cells.append(new_code_cell(f"print('{name}')", id=name, outputs=printed, execution_count=1))
     prompts = {"code_prompt_show": "Show solution", "code_prompt_hide": "Hide solution"}
     hidden = {"tags": ["hide-input"], "mystnb": prompts}
     cells.append(new_code_cell("x = 1  # " + "a long line " * 20, id="solution", metadata=hidden))

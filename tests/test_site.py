@@ -234,6 +234,11 @@ def test_without_an_address_the_colab_button_leads_to_plain_words(site):
     assert "github.com" not in (site / CHAPTER).read_text(encoding="utf-8")
 
 
+def test_printed_columns_are_not_wrapped(site):
+    found = page(site, CHAPTER).select(".output.stream")
+    assert ["columns" in node["class"] for node in found] == [True, False]
+
+
 def test_search_index_holds_prose_code_and_claims(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     terms = json.loads(re.search(r"Search\.setIndex\((.*)\)", index, re.DOTALL)[1])["terms"]

@@ -31,6 +31,8 @@ OUT_OF_REACH = """Array.from(document.querySelectorAll("article *")).filter(elem
     element.scrollWidth > element.clientWidth + 1 && element.tabIndex < 0 && element.clientWidth > 0
     && ["auto", "scroll"].includes(getComputedStyle(element).overflowX)
 ).map(element => element.outerHTML.slice(0, 120))"""
+ON_SCREEN = """Array.from(document.querySelectorAll(".prev-next-area *"))
+    .every(element => element.getBoundingClientRect().right <= innerWidth)"""
 TWICE = "Array.from(document.querySelectorAll('[id]'), e => e.id).filter((id, i, all) => all.indexOf(id) < i)"
 
 
@@ -55,6 +57,7 @@ def test_page_is_whole_and_asks_nobody_else(home, visit, name, scheme):
     for width in (PHONE, 400, 768, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(ON_SCREEN), f"the links to the next pages leave the screen at {width} pixels"
         if page.evaluate(OUT_OF_REACH):
             page.wait_for_timeout(400)  # the theme looks anew at what is too wide
         assert page.evaluate(OUT_OF_REACH) == [], "what the keyboard cannot scroll"
