@@ -46,18 +46,21 @@ def source_notebook(name, folder=hidden.FOLDER):
 
 
 def _with_hidden(check, exercise, tests, course, folder):
-    """The hidden tests' cells behind a check; the ordinary case goes into the check's own cell, as its points do."""
+    """The hidden tests' cells behind a check; the ordinary case goes into the check's own cell, as its points do.
 
-    def call(test):
-        arguments = ", ".join(map(repr, (course.name, str(folder), exercise.name, test)))
-        return HIDDEN.format(f"compare({arguments}, {exercise.answer})")
+    It comes first in the others, too: without it none of them counts.
+    """
+
+    def call(*names):
+        about = ", ".join(map(repr, (course.name, str(folder), exercise.name)))
+        return HIDDEN.format("\n".join(f"compare({about}, {name!r}, {exercise.answer})" for name in names))
 
     ordinary, *further = tests[exercise.name]
     check.source += f"\n{call(ordinary)}"
     check.metadata.nbgrader.points = exercise.points * hidden.CHECK_SHARE
     cells = []
     for number, test in enumerate(further, 1):
-        cell = nbformat.v4.new_code_cell(call(test), id=f"hidden-{exercise.name}-{number}"[:64])
+        cell = nbformat.v4.new_code_cell(call(ordinary, test), id=f"hidden-{exercise.name}-{number}"[:64])
         cell.metadata.nbgrader = copy.deepcopy(check.metadata.nbgrader) | {
             "grade_id": f"hidden-{exercise.name}-{number}",
             "points": exercise.points * (1 - hidden.CHECK_SHARE) / len(further),
