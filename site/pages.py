@@ -168,13 +168,24 @@ def _grouped(runs, *columns):
 
 
 def bibliography_page(notebooks):
-    """Markdown: each entry of the chapters' lists of sources once, sorted, with the chapters it stands in."""
-    entries = {}
+    """Markdown: each work of the chapters' lists of sources once, sorted, with the chapters it stands in.
+
+    Raises ValueError if an entry has not one link, or if two entries lead to one address.
+    """
+    entries, texts = {}, {}
     for number, (name, notebook) in enumerate(notebooks.items(), start=1):
         sources = _markdown(notebook).partition("\n## Sources\n")[2]
         for entry in re.findall(r"^[*-] (.+)$", sources, re.MULTILINE):
+            addresses = re.findall(r"\]\((\S+)\)", entry)
+            if len(addresses) != 1:
+                raise ValueError(f"{name}, sources: an entry is one work with one link, and this is not: {entry}")
+            if texts.setdefault(addresses[0], entry) != entry:
+                raise ValueError(f"sources: one work, two entries:\n{texts[addresses[0]]}\n{name}: {entry}")
             entries.setdefault(entry, []).append(f"[{number}](chapters/{name}.ipynb)")
-    lines = [f"- {entry} <small>Chapter {', '.join(where)}.</small>" for entry, where in entries.items()]
+    lines = [
+        f"- {entry} <small>Chapter{'s' * (len(where) > 1)} {', '.join(where)}.</small>"
+        for entry, where in entries.items()
+    ]
     return BIBLIOGRAPHY_INTRO + "\n" + "\n".join(sorted(lines, key=_surname)) + "\n"
 
 

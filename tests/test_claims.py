@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils import claims
+from utils import claims, records
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_the_record_holds_all_that_was_measured(shown):
 def test_the_box_names_mark_spread_and_seeds(shown):
     claims.claim("a < b & c", True, loss=[1.0, 2.0])
     assert "✓" in shown[0]["text/html"] and "a &lt; b &amp; c" in shown[0]["text/html"]
-    assert "1.5 ± 0.71 (from 1 to 2)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
+    assert "1.5 ±\u00a00.71 (from 1 to 2)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
     assert shown[0]["text/plain"].startswith("holds: a < b & c")
 
 
@@ -38,9 +38,18 @@ def test_a_false_claim_is_shown_in_a_reader_s_run_and_fails_the_book_s_own(shown
     claims.claim("pigs fly", False, height=0.1)
     assert "✗" in shown[0]["text/html"] and shown[0][claims.CLAIM]["holds"] is False
     monkeypatch.setenv("BOOK_STRICT", "1")
-    with pytest.raises(claims.ClaimError, match="pigs fly\nheight 0.1"):
+    with pytest.raises(claims.ClaimError, match="pigs fly\nheight: 0.1"):
         claims.claim("pigs fly", False, height=0.1)
     assert len(shown) == 2  # the box stands above the error
+
+
+@pytest.mark.parametrize(
+    "x, text",
+    [(11689512, "11,689,512"), (12345.6, "12,346"), (1234.56, "1235"), (0.012346, "0.01235"), (-0.5, "-0.5"), (0, "0")]
+    + [(1.23456e-7, "1.235×10⁻⁷"), (-4e12, "-4×10¹²"), (float("inf"), "inf"), (float("nan"), "nan"), (True, "1")],
+)
+def test_numbers_read_as_people_write_them(x, text):
+    assert records.number(x) == text
 
 
 @pytest.mark.parametrize("truth", [torch.tensor(True), np.bool_(True), np.array(True)])

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import re
+import subprocess
+import sys
 import zipfile
 
 import dask
@@ -339,6 +341,25 @@ def test_no_feedback_page_replaces_another(tmp_path):
     assert (tmp_path / "distribution.svg").read_bytes() == picture  # the same marks, the same file
     pages = list((tmp_path / "feedback").iterdir())
     assert len({page.name.lower() for page in pages}) == len(students)
+
+
+@needs.sandbox
+def test_a_batch_that_was_killed_goes_on(tmp_path):
+    for name in "abc":
+        hand_in(tmp_path / "in", name, [solutions()[TARGET]])
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "course.grade", "02", str(tmp_path / "in"), "-o", str(out), "--workers", "1"]
+    process = subprocess.Popen(command, cwd=sandbox.ROOT, stdout=subprocess.PIPE, text=True)
+    next(line for line in process.stdout if line.startswith("1 of 3: "))
+    process.kill()  # -9
+    process.wait()
+    finished = {file: file.stat().st_mtime_ns for file in (out / "marks").glob("*.json")}
+    assert 1 <= len(finished) < 3
+    again = subprocess.run(command, cwd=sandbox.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert f"3 submissions of 02-backpropagation, {len(finished)} graded already" in again
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished
+    assert len(list((out / "marks").iterdir())) == 3  # and none of them a half one
+    assert len((out / "marks.csv").read_text().splitlines()) == 1 + 3
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def test_claims_page_says_what_was_measured_and_links_to_the_cell(site):
     assert [row.find(role="img")["aria-label"] for row in rows] == ["holds", "does not hold"]
     assert rows[1].find("a").text == "Edges > pixels"
     cells = {td["data-label"]: td.get_text(" ", strip=True) for td in rows[0].find_all("td")}
-    assert "end to end 0.625 ± 0.18 (from 0.5 to 0.75)" in cells["Measured"] and "classes 10" in cells["Measured"]
+    assert "end to end 0.625 ±\xa00.18 (from 0.5 to 0.75)" in cells["Measured"] and "classes 10" in cells["Measured"]
     assert [cells[name] for name in ("Chapter", "Seeds", "Data")] == ["1", "2", "shapes"]
     assert cells["Run"] == "CPU\xa0(test) torch\xa02.11.0 2026-11-23"
 
@@ -175,6 +175,22 @@ def test_bibliography_is_sorted_by_surname_and_names_the_chapter(site):
     entries = [item.get_text(" ", strip=True) for item in page(site, "bibliography.html").article.find_all("li")]
     assert [entry.split(":")[0] for entry in entries] == ["Y.-B. Abel, C. Cantor", "A. Zorn"]
     assert all(entry.endswith("Chapter 1 .") for entry in entries)
+
+
+@pytest.mark.parametrize(
+    "entry, problem",
+    [
+        ("A. Zorn: [Another title](https://example.org/z), 2001.", "one work, two entries"),
+        ("A. Zorn: [One](https://example.org/1), 2001; [two](https://example.org/2), 2002.", "one work with one link"),
+        ("A. Zorn: *A book*, 2001.", "one work with one link"),
+    ],
+)
+def test_a_work_has_one_entry_in_the_bibliography(entry, problem):
+    notebook = mini_site.chapter()
+    sources = next(cell for cell in notebook.cells if cell.source.startswith("## Sources"))
+    sources.source += f"* {entry}\n"
+    with pytest.raises(ValueError, match=problem):
+        mini_site.pages().bibliography_page({mini_site.NAME: notebook})
 
 
 def test_landing_page_lists_the_chapter_with_its_question_and_time(site):

@@ -41,7 +41,7 @@ def claim(sentence, holds, *, data=None, **measured):
         "torch": torch.__version__,
     }
     text = f"{'holds' if holds else 'DOES NOT HOLD'}: {sentence}"
-    shown = [f"{name.replace('_', ' ')} {''.join(describe(m))}" for name, m in measured.items()]
+    shown = [f"{name.replace('_', ' ')}: {''.join(describe(m))}" for name, m in measured.items()]
     seeds = f"{record['seeds']} seeds" if record["seeds"] else None
     context = ", ".join(filter(None, [seeds, record["data"], record["device"]]))
     plain = "\n".join([text, *shown, f"({context})"])

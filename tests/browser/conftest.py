@@ -27,6 +27,8 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # Glyphs that MathJax draws beside the MathML for screen readers: many elements, hidden, no text.
 # Axe need not walk through them.
 EMPTY_GLYPHS = "document.querySelectorAll('mjx-math[aria-hidden=true]').forEach(math => math.replaceChildren())"
+# Axe knows no contrast of a text on a gradient; these only shade the ends of what scrolls sideways.
+NO_SHADOWS = ".bd-article * { background-image: none !important }"
 # layout.js brings in a chapter bit by bit; until then, what lies outside the window has no true size.
 LAID_OUT = "() => !document.querySelector('.unfinished section > :not([style*=content-visibility])')"
 
@@ -48,6 +50,7 @@ def violations(page):
     """What axe-core finds on a page against WCAG 2.2 A and AA: ["rule: element: how to fix it", ...]."""
     page.evaluate((NPM_TOOLS / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
     page.evaluate(EMPTY_GLYPHS)
+    page.add_style_tag(content=NO_SHADOWS)
     options = {"runOnly": {"type": "tag", "values": WCAG}, "resultTypes": ["violations"]}
     found = page.evaluate(f"axe.run(document, {json.dumps(options)})")["violations"]
     return [f"{rule['id']}: {node['html'][:120]}: {node['failureSummary']}" for rule in found for node in rule["nodes"]]
