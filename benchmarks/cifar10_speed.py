@@ -67,7 +67,7 @@ def recipe(names, split, test, classes, seed, mirrored, **settings):
     """One run to its end: {"seconds", "accuracy" on `test`, in 0..1}; mirrored: each image is seen both ways round."""
     augment = (train.flip, names["nudge"])
     run = names["fast_run"]
-    (net, _), seconds = timed(lambda: run(split, classes, seed, augment=augment, **settings))
+    net, seconds = timed(lambda: run(split, classes, seed, augment=augment, **settings))
     accuracy = names["mirrored_accuracy"](net, test) if mirrored else train.evaluate(net, test)["accuracy"]
     return {"seconds": seconds, "accuracy": accuracy}
 

@@ -28,6 +28,7 @@ def test_seeds_are_repetitions_and_other_parameters_are_not():
     figure = report.plot(runs, ["c: loss"], "lr")
     assert [(list(x), list(y)) for x, y in drawn(figure)] == [([0.1, 0.2], [2, 5]), ([0.1, 0.2], [12, 15])]
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["wide False", "wide True"]
+    assert len({line.lines[0].get_linestyle() for line in figure.axes[0].containers}) == 2  # told apart without colours
     mean, spread = report.statistics(runs[~runs.wide], "c: loss", "lr")
     assert list(mean) == [2, 5] and list(spread) == pytest.approx([2**0.5, 0])
 
@@ -42,3 +43,13 @@ def test_too_many_lines_become_one_that_says_so():
 def test_one_run_has_the_spread_of_its_seeds():
     runs = table(lr=[0.1, 0.2], **{"c: loss": [1.0, 2.0], "c: loss sd": [0.3, 0.4]})
     assert list(report.statistics(runs, "c: loss", "lr")[1]) == [0.3, 0.4]
+
+
+def test_the_alt_text_tells_each_line(monkeypatch):
+    runs = table(lr=[0.1, 0.2] * 2, wide=[False, False, True, True], **{"c: loss": [1.0, 2.0, 3.0, 4.0]})
+    runs["notebook"], runs["code"], runs["status"] = "05-adam", "a", "finished"
+    runs.attrs["claims"] = {"05-adam": {"c": "It falls."}}
+    alts = []
+    monkeypatch.setattr(figures, "show", lambda figure, alt, caption: alts.append(alt))
+    report.measures(runs)
+    assert "wide False: {'c: loss': [1.0, 2.0]} at [0.1, 0.2]; wide True: {'c: loss': [3.0, 4.0]}" in alts[0]

@@ -89,14 +89,24 @@ def measures(runs):
             ]
             numeric = [column for column in columns if pd.api.types.is_numeric_dtype(own[column])]
             for parameter in _conditions(own) or varied(own) if numeric else []:
-                means = own.groupby(parameter)[numeric].mean()
-                alt = f"Over {parameter}, mean of the runs: {means.round(4).to_dict('list')} at {list(means.index)}"
+                alt = f"Over {parameter}, mean of the runs"
+                for label, part in _lines(own, parameter).items():
+                    means = part.groupby(parameter)[numeric].mean()
+                    alt += f"; {label or 'all'}: {means.round(4).to_dict('list')} at {list(means.index)}"
                 figures.show(plot(own, numeric, parameter), alt=alt, caption=f"{sentence} ({notebook}, {claim})")
 
 
 def _conditions(runs):
     """The parameters that were varied, but for the seed, which only repeats."""
     return [name for name in varied(runs) if name != "first_seed"]
+
+
+def _lines(runs, parameter):
+    """{label: runs}: those that a line joins over a parameter, each combination of the others' values one line; all of
+    them in one, {"": runs}, if that were more lines than colours."""
+    others = [name for name in _conditions(runs) if name != parameter]
+    lines = {_label(others, key): own for key, own in runs.groupby(others)} if others else {"": runs}
+    return lines if len(lines) <= len(figures.COLOURS) else {"": runs}
 
 
 def plot(runs, columns, parameter):
@@ -113,17 +123,16 @@ def plot(runs, columns, parameter):
     numeric = pd.api.types.is_numeric_dtype(runs[parameter]) and not pd.api.types.is_bool_dtype(runs[parameter])
     places = values if numeric else list(range(len(values)))
     place = dict(zip(values, places, strict=True))
+    lines = _lines(runs, parameter)
     others = [name for name in _conditions(runs) if name != parameter]
-    lines = {_label(others, key): own for key, own in runs.groupby(others)} if others else {"": runs}
-    if len(lines) > len(figures.COLOURS):
-        lines = {"": runs}
+    if others and "" in lines:
         figure.suptitle(f"over all values of {', '.join(others)}", fontsize=10)
     for axis, column in zip(axes.flat, columns, strict=False):
-        for (label, own), colour in zip(lines.items(), figures.COLOURS, strict=False):
+        for (label, own), style in zip(lines.items(), plt.rcParams["axes.prop_cycle"], strict=False):
             mean, spread = statistics(own, column, parameter)
-            axis.plot(own[parameter].map(place), own[column], "o", color=colour, alpha=0.35)
+            axis.plot(own[parameter].map(place), own[column], **style | {"linestyle": ""}, alpha=0.35)
             at = [place[value] for value in mean.index]
-            axis.errorbar(at, mean, spread, color=colour, marker="", linestyle="-", capsize=3, label=label)
+            axis.errorbar(at, mean, spread, **style | {"marker": ""}, capsize=3, label=label)
         axis.set_title(column.partition(": ")[2].replace("_", " "), fontsize=10)
         axis.set_xlabel(parameter)
         if not numeric:

@@ -64,7 +64,7 @@ function render({ model, el }) {
     "svg",
     { viewBox: `${-side - 2} ${-side - 2} ${2 * side + 4} ${2 * side + 4}`, role: "img", class: "plane" },
     path("axis", `M${-side},0H${side}M0,${-side}V${side}`),
-    text(side, 18, "quiet right", "w\u2081, on the data"),
+    text(-side, 18, "quiet", "w\u2081, on the data"),
     text(-6, 12 - side, "quiet right", "w\u2082, off the data"),
     path("fits", `M${UNIT * truth[0]},${-side}V${side}`),
     text(UNIT * truth[0] + 6, side - 6, "quiet", "fits data"),
@@ -132,9 +132,9 @@ function render({ model, el }) {
     angle.show(model.get("angle"), `${format(model.get("angle"), 0)}°`);
     const [tuned, probed] = KINDS.map((kind) => {
       const [from, to] = [runs[kind][0], runs[kind][shown[kind]]];
-      return `turns the feature by ${format(turned(from.b, to.b), 0)}° and errs by ${format(errors(to)[1])}`;
+      return `turns the feature by ${format(turned(from.b, to.b), 0)}° and errs by ${format(errors(to)[1])} off the data`;
     });
-    status.textContent = `Off the data, fine-tuning ${tuned}; probing first ${probed}.`;
+    status.textContent = `Fine-tuning ${tuned}; probing first ${probed}.`;
     plane.setAttribute("aria-label", `Plane of the weights w = v b. ${status.textContent}`);
   }
 
