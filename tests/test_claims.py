@@ -30,7 +30,7 @@ def test_the_record_holds_all_that_was_measured(shown):
 def test_the_box_names_mark_spread_and_seeds(shown):
     claims.claim("a < b & c", True, loss=[1.0, 2.0])
     assert "✓" in shown[0]["text/html"] and "a &lt; b &amp; c" in shown[0]["text/html"]
-    assert "1.5 ±\u00a00.71 (from 1 to 2)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
+    assert "1.5\xa0±\xa00.71 (from\xa01\xa0to\xa02)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
     assert shown[0]["text/plain"].startswith("holds: a < b & c")
 
 
@@ -45,8 +45,9 @@ def test_a_false_claim_is_shown_in_a_reader_s_run_and_fails_the_book_s_own(shown
 
 @pytest.mark.parametrize(
     "x, text",
-    [(11689512, "11,689,512"), (12345.6, "12,346"), (1234.56, "1235"), (0.012346, "0.01235"), (-0.5, "-0.5"), (0, "0")]
-    + [(1.23456e-7, "1.235×10⁻⁷"), (-4e12, "-4×10¹²"), (float("inf"), "inf"), (float("nan"), "nan"), (True, "1")],
+    [(11689512, "11,689,512"), (15_470_264_320, "15,470,264,320"), (1e10, "1×10¹⁰"), (12345.6, "12,346")]
+    + [(1234.56, "1235"), (0.012346, "0.01235"), (-0.5, "-0.5"), (0, "0"), (1.23456e-7, "1.235×10⁻⁷")]
+    + [(-4e12, "-4×10¹²"), (float("inf"), "inf"), (float("nan"), "nan"), (True, "1")],
 )
 def test_numbers_read_as_people_write_them(x, text):
     assert records.number(x) == text

@@ -9,12 +9,13 @@ CLAIM = "application/vnd.book.claim+json"
 DATA = "application/vnd.book.data+json"
 
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(x, digits=4):
-    """x as people read it, with that many digits at least: 1,234,568; 12.35; 0.0123; 1.2×10⁻⁷."""
-    if math.isfinite(x) and 10**digits <= abs(x) < 1e9:
+    """x as people read it, an integer whole, else with that many digits at least: 1,234,568; 12.35; 0.012; 1.2×10⁻⁷."""
+    if isinstance(x, int) or math.isfinite(x) and 10**digits <= abs(x) < 1e9:
         return f"{x:,.0f}"
     mantissa, _, exponent = f"{x:.{digits}g}".partition("e")
     return f"{mantissa}×10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else mantissa
@@ -28,5 +29,6 @@ def describe(measurement):
     mean, values = number(measurement["mean"]), measurement["values"]
     if measurement["n"] == 1:
         return mean, ""
-    spread = f"{number(measurement['sd'], 2)} (from {number(min(values))} to {number(max(values))})"
-    return mean, f" ±\u00a0{spread}"
+    # A line may break before "(from", and nowhere else
+    extremes = f"(from {number(min(values))} to {number(max(values))})".replace(" ", NO_BREAK)
+    return mean, f"{NO_BREAK}±{NO_BREAK}{number(measurement['sd'], 2)} {extremes}"
