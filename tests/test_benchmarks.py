@@ -97,7 +97,7 @@ def test_the_first_layer_whitens_and_stays(speed, split):
     first = net[1].weight.detach().clone()
     white = torch.nn.functional.conv2d(net[0](split.images), first[:12]).transpose(0, 1).flatten(1)
     assert torch.allclose(white @ white.T / white.shape[1], torch.eye(12), atol=0.1)  # eps takes a little of the least
-    trained, _ = speed["fast_run"](split, 10, seed=0, epochs=1, batch_size=100)
+    trained = speed["fast_run"](split, 10, seed=0, epochs=1, batch_size=100)
     assert torch.equal(trained[1].weight.cpu(), first)
 
 

@@ -173,7 +173,7 @@ FAILURES = {
     "a cell without end": ("while True:\n    pass", ["    1 while True:", "longer than its limit of 3 s"]),
     "a claim": (
         "from utils.claims import claim\nclaim('a double is odd', double(number) % 2 == 1, double=double(number))",
-        ["ClaimError: DOES NOT HOLD: a double is odd", "double 42"],
+        ["ClaimError: DOES NOT HOLD: a double is odd", "double: 42"],
     ),
 }
 

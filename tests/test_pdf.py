@@ -29,7 +29,8 @@ def ten_times(x):
     return 10 * x
     ### END SOLUTION'''
 POWERS = mini_site.claim(
-    claim="(1 - x)^L at x = -1 is below 10^-4 for ResNet-20", measured={"after_2": {"value": 1.5e-9}}
+    claim="(1 - x)^L at x = -1 is below 10^-4 for ResNet-20",
+    measured={"after_2": {"value": 1.5e-9}, "range": {"value": "1.5e-9 to 2"}},
 )
 PAGES = {
     "glossary": f"# Glossary\n\n## T\n\n**[Ten](chapters/{mini_site.NAME}.ipynb#exercise-1-ten-times)**: A factor.\n",
@@ -99,7 +100,7 @@ def test_claim_stands_with_what_was_measured(text):
 def test_claim_has_the_signs_of_print(tex):
     power = r"$^{\text{%s}}$"
     assert f"(1 − x){power % 'L'} at x = −1 is below 10{power % '−4'} for ResNet\\sphinxhyphen{{}}20" in tex
-    assert f"after 2: 1.5·10{power % '−9'}; 2\N{NO-BREAK SPACE}seeds" in tex
+    assert f"after 2: 1.5·10⁻⁹; range: 1.5·10{power % '−9'} to 2; 2\N{NO-BREAK SPACE}seeds" in tex
 
 
 @needs_latex

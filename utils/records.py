@@ -14,11 +14,11 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(x, digits=4):
-    """x as people read it, an integer whole, else with that many digits at least: 1,234,568; 12.35; 0.012; 1.2×10⁻⁷."""
+    """x as people read it, an integer whole, else with that many digits at least: 1,234,568; 12.35; 0.012; 1.2·10⁻⁷."""
     if isinstance(x, int) or math.isfinite(x) and 10**digits <= abs(x) < 1e9:
         return f"{x:,.0f}"
     mantissa, _, exponent = f"{x:.{digits}g}".partition("e")
-    return f"{mantissa}×10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else mantissa
+    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else mantissa
 
 
 def describe(measurement):
