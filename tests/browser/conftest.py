@@ -137,24 +137,29 @@ def visit(chromium):
         context.close()
 
 
-def bring_near(page):
-    """Scroll to each interactive figure, which then starts.
+def bring_near(locator):
+    """Scroll to what a locator finds.
 
-    Playwright's own scrolling waits for two frames that show the figure at the same place, and on a busy machine
-    headless Chromium once drew none for half a minute; here a frame has two seconds.
+    Playwright's own scrolling waits for two frames that show the element at the same place, and on a busy machine
+    headless Chromium at times draws none for half a minute; here a frame has two seconds.
     """
+    locator.evaluate(
+        """async element => {
+            element.scrollIntoView({block: "center", behavior: "instant"});
+            const frames = new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+            await Promise.race([frames, new Promise(done => setTimeout(done, 2000))]);
+        }"""
+    )
+
+
+def visit_figures(page):
+    """Scroll to each interactive figure, which then starts."""
     for figure in page.locator(".interactive").all():
-        figure.evaluate(
-            """async element => {
-                element.scrollIntoView({block: "center", behavior: "instant"});
-                const frames = new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-                await Promise.race([frames, new Promise(done => setTimeout(done, 2000))]);
-            }"""
-        )
+        bring_near(figure)
 
 
 def start_figures(page):
-    bring_near(page)
+    visit_figures(page)
     page.wait_for_function("() => !document.querySelector('.interactive:not(.mounted)')", polling=100)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.browser.conftest import bring_near
 from tests.browser.pointer import drag, swipe
 from utils.widgets.computation_graph import ComputationGraph
 
@@ -93,7 +94,7 @@ def test_keyboard_moves_an_input_and_both_passes_follow(figure):
 
 def test_mouse_moves_an_input_and_the_picture_follows(figure):
     picture, slider = figure.locator("svg"), figure.get_by_role("slider", name="input a")
-    picture.scroll_into_view_if_needed()
+    bring_near(picture)
     pixels = picture.screenshot()
     drag(slider, -30, 0)
     a = float(slider.input_value())
@@ -104,7 +105,7 @@ def test_mouse_moves_an_input_and_the_picture_follows(figure):
 def test_finger_moves_an_input(interactive):
     figure = interactive("graph", width=360, has_touch=True, is_mobile=True)
     slider = figure.get_by_role("slider", name="input b")
-    slider.scroll_into_view_if_needed()
+    bring_near(slider)
     scrolled = figure.page.evaluate("scrollY")
     swipe(slider, 40, 0)
     b = float(slider.input_value())

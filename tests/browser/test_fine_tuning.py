@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.browser.conftest import bring_near
 from tests.browser.pointer import drag, swipe
 from tests.browser.tables import numbers
 from utils.widgets.fine_tuning import FineTuning
@@ -94,7 +95,7 @@ def test_static_picture_and_figure_tell_the_same(figure):
 
 def test_mouse_drags_the_head_along_the_feature_and_everything_follows(figure):
     plane, knob = figure.locator("svg.plane"), figure.locator(".knob")
-    plane.scroll_into_view_if_needed()
+    bring_near(plane)
     pixels, status = plane.screenshot(), figure.get_by_role("status").text_content()
     drag(knob, 60, -45)
     assert head(figure) > 0.3 and agrees(figure, head(figure), 0)
@@ -105,7 +106,7 @@ def test_mouse_drags_the_head_along_the_feature_and_everything_follows(figure):
 
 def test_finger_drags_the_head(interactive):
     figure = interactive("tuning", width=360, has_touch=True, is_mobile=True)
-    figure.locator("svg.plane").scroll_into_view_if_needed()
+    bring_near(figure.locator("svg.plane"))
     scrolled = figure.page.evaluate("scrollY")
     swipe(figure.locator(".knob"), 40, -30)
     assert head(figure) > 0.2 and agrees(figure, head(figure), 0)

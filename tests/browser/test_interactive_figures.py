@@ -3,7 +3,7 @@
 import pytest
 
 from tests import mini_site
-from tests.browser.conftest import bring_near, start_figures
+from tests.browser.conftest import bring_near, start_figures, visit_figures
 
 FIGURES = pytest.mark.parametrize("css", mini_site.INTERACTIVE)
 # The words by which a screen reader knows an element, as far as these figures give them.
@@ -109,7 +109,7 @@ def test_a_figure_waits_until_the_window_comes_near(mini, visit):
     last = visit(chapter(mini)).locator(".interactive").last
     last.locator(".bookfig").wait_for(state="detached")
     assert last.locator("img").is_visible()
-    last.scroll_into_view_if_needed()
+    bring_near(last)
     last.locator(".bookfig").wait_for()
     assert last.locator("img").is_hidden()
 
@@ -120,7 +120,7 @@ def test_pictures_stand_if_the_figures_fail(mini, visit):
     page = page.replace("function render(", "function gone(")
     (folder / "chapters" / "broken.html").write_text(page, encoding="utf-8")
     broken = visit(f"{address}/chapters/broken.html")
-    bring_near(broken)
+    visit_figures(broken)
     broken.wait_for_load_state("networkidle")
     pictures = broken.locator(".interactive img").all()
     assert len(pictures) == len(mini_site.INTERACTIVE) and all(picture.is_visible() for picture in pictures)

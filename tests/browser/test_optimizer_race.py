@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.browser.conftest import bring_near
 from tests.browser.pointer import drag, swipe
 from utils.widgets.optimizer_race import SURFACES as PYTHONS
 from utils.widgets.optimizer_race import OptimizerRace, _noise
@@ -115,7 +116,7 @@ def test_static_picture_and_figure_tell_the_same(figure):
 
 def test_mouse_drags_the_start_and_everything_follows(figure):
     picture, handle = figure.locator("svg.surface"), figure.locator(".knob")
-    picture.scroll_into_view_if_needed()
+    bring_near(picture)
     before, rows, pixels = start(figure), table(figure), picture.screenshot()
     drag(handle, 60, 20)
     assert start(figure)[0] > before[0] + 0.3 and start(figure)[1] < before[1] - 0.1
@@ -128,7 +129,7 @@ def test_mouse_drags_the_start_and_everything_follows(figure):
 
 def test_finger_drags_the_start(interactive):
     figure = interactive("race", width=360, has_touch=True, is_mobile=True)
-    figure.locator("svg.surface").scroll_into_view_if_needed()
+    bring_near(figure.locator("svg.surface"))
     before, scrolled = start(figure), figure.page.evaluate("scrollY")
     swipe(figure.locator(".knob"), 40, 50)
     assert start(figure)[0] > before[0] + 0.3 and start(figure)[1] < before[1] - 0.4

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.browser.conftest import bring_near
 from tests.browser.pointer import drag, swipe
 from utils.widgets.receptive_field import ReceptiveField
 
@@ -144,7 +145,7 @@ def test_stack_grows_and_shrinks_by_buttons(figure):
 
 def test_mouse_drags_the_output_and_the_field_follows(figure):
     picture, handle = figure.locator("svg.input"), figure.locator(".knob")
-    picture.scroll_into_view_if_needed()
+    bring_near(picture)
     assert position(figure) == [8, 8]
     pixels, before = picture.screenshot(), figure.locator(".field").bounding_box()
     drag(handle, 60, -40)
@@ -158,7 +159,7 @@ def test_mouse_drags_the_output_and_the_field_follows(figure):
 
 def test_finger_drags_the_output(interactive):
     figure = interactive("receptive", width=360, has_touch=True, is_mobile=True)
-    figure.locator("svg.input").scroll_into_view_if_needed()
+    bring_near(figure.locator("svg.input"))
     scrolled = figure.page.evaluate("scrollY")
     swipe(figure.locator(".knob"), 50, 40)
     assert position(figure)[0] > 9 and position(figure)[1] > 9

@@ -6,6 +6,7 @@ import mpmath
 import pytest
 import torch
 
+from tests.browser.conftest import bring_near
 from tests.browser.pointer import drag, swipe
 from tests.browser.tables import numbers
 from utils.widgets.residual_stack import ResidualStack, _matrices
@@ -124,7 +125,7 @@ def test_residual_spread_stays_bounded_at_the_scale_of_the_button_and_explodes_a
 
 def test_mouse_moves_a_slider_and_the_picture_follows(figure):
     picture, slider = figure.locator("svg.spectra"), figure.get_by_role("slider", name="depth")
-    picture.scroll_into_view_if_needed()
+    bring_near(picture)
     pixels = picture.screenshot()
     drag(slider, 50, 0)
     depth = int(slider.input_value())
@@ -135,7 +136,7 @@ def test_mouse_moves_a_slider_and_the_picture_follows(figure):
 def test_finger_moves_a_slider(interactive):
     figure = interactive("stack", width=360, has_touch=True, is_mobile=True)
     slider = figure.get_by_role("slider", name="branch scale")
-    slider.scroll_into_view_if_needed()
+    bring_near(slider)
     scrolled = figure.page.evaluate("scrollY")
     swipe(slider, 40, 0)
     s = float(slider.input_value())

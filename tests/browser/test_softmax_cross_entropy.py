@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.browser.conftest import bring_near
 from tests.browser.pointer import drag, middle, swipe
 from utils.widgets.softmax_cross_entropy import SoftmaxCrossEntropy
 
@@ -52,7 +53,7 @@ def test_first_picture_shows_the_values_that_python_set(figure):
 
 def test_mouse_drags_a_logit_and_the_picture_follows(figure):
     picture = figure.locator("svg.bars")
-    picture.scroll_into_view_if_needed()
+    bring_near(picture)
     before, loss_before, pixels = logits(figure), loss(figure), picture.screenshot()
     knob = figure.get_by_role("slider", name="logit of cat").locator(".knob")
     x, y = middle(knob)
@@ -66,7 +67,7 @@ def test_mouse_drags_a_logit_and_the_picture_follows(figure):
 
 def test_finger_drags_a_logit(interactive):
     figure = interactive("softmax", width=360, has_touch=True, is_mobile=True)
-    figure.locator("svg.bars").scroll_into_view_if_needed()
+    bring_near(figure.locator("svg.bars"))
     before, scrolled = logits(figure), figure.page.evaluate("scrollY")
     swipe(figure.get_by_role("slider", name="logit of dog").locator(".knob"), 0, 40)
     assert logits(figure)[1] < before[1] - 1
