@@ -18,10 +18,9 @@ from tools import reruns
 from tools.execute import duration
 from tools.files import store_text
 from tools.notebooks import code_cells, named_claims, read, records, version
-from utils.records import CLAIM, DATA, describe
+from utils.records import CLAIM, DATA, NO_BREAK, describe
 
 NEEDS = Path(__file__).with_name("needs.yml")
-NO_BREAK = "\N{NO-BREAK SPACE}"
 WORDS_PER_MINUTE = 150  # of prose with formulas; programs and exercises come on top
 CLAIMS_INTRO = """# Every claim of the book
 
@@ -172,19 +171,20 @@ def bibliography_page(notebooks):
 
     Raises ValueError if an entry has not one link, or if two entries lead to one address.
     """
-    entries, texts = {}, {}
+    entries = {}  # address: (entry, links to its chapters)
     for number, (name, notebook) in enumerate(notebooks.items(), start=1):
         sources = _markdown(notebook).partition("\n## Sources\n")[2]
         for entry in re.findall(r"^[*-] (.+)$", sources, re.MULTILINE):
             addresses = re.findall(r"\]\((\S+)\)", entry)
             if len(addresses) != 1:
                 raise ValueError(f"{name}, sources: an entry is one work with one link, and this is not: {entry}")
-            if texts.setdefault(addresses[0], entry) != entry:
-                raise ValueError(f"sources: one work, two entries:\n{texts[addresses[0]]}\n{name}: {entry}")
-            entries.setdefault(entry, []).append(f"[{number}](chapters/{name}.ipynb)")
+            first, where = entries.setdefault(addresses[0], (entry, []))
+            if first != entry:
+                raise ValueError(f"sources: one work, two entries:\n{first}\n{name}: {entry}")
+            where.append(f"[{number}](chapters/{name}.ipynb)")
     lines = [
         f"- {entry} <small>Chapter{'s' * (len(where) > 1)} {', '.join(where)}.</small>"
-        for entry, where in entries.items()
+        for entry, where in entries.values()
     ]
     return BIBLIOGRAPHY_INTRO + "\n" + "\n".join(sorted(lines, key=_surname)) + "\n"
 

@@ -101,10 +101,15 @@ def _conditions(runs):
     return [name for name in varied(runs) if name != "first_seed"]
 
 
+def _others(runs, parameter):
+    """The conditions but for this parameter."""
+    return [name for name in _conditions(runs) if name != parameter]
+
+
 def _lines(runs, parameter):
     """{label: runs}: those that a line joins over a parameter, each combination of the others' values one line; all of
     them in one, {"": runs}, if that were more lines than colours."""
-    others = [name for name in _conditions(runs) if name != parameter]
+    others = _others(runs, parameter)
     lines = {_label(others, key): own for key, own in runs.groupby(others)} if others else {"": runs}
     return lines if len(lines) <= len(figures.COLOURS) else {"": runs}
 
@@ -123,8 +128,7 @@ def plot(runs, columns, parameter):
     numeric = pd.api.types.is_numeric_dtype(runs[parameter]) and not pd.api.types.is_bool_dtype(runs[parameter])
     places = values if numeric else list(range(len(values)))
     place = dict(zip(values, places, strict=True))
-    lines = _lines(runs, parameter)
-    others = [name for name in _conditions(runs) if name != parameter]
+    lines, others = _lines(runs, parameter), _others(runs, parameter)
     if others and "" in lines:
         figure.suptitle(f"over all values of {', '.join(others)}", fontsize=10)
     for axis, column in zip(axes.flat, columns, strict=False):
