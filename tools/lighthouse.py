@@ -26,7 +26,8 @@ LEAST_SCORE = 95
 MOST_BYTES = 1_000_000  # a chapter's first visit without its figures
 TRIES = 3
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json"}
-CHROMIUM = os.environ.get("BOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
+CHROMIUM = os.environ.get("BOOK_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @functools.cache
@@ -92,7 +93,7 @@ def main():
     if not LIGHTHOUSE.exists():
         sys.exit("Lighthouse is not installed; with Node.js 20 or newer: make npm")
     if not CHROMIUM:
-        sys.exit("Lighthouse needs a Chromium on PATH or in BOOK_CHROMIUM; on Debian: apt install chromium")
+        sys.exit("Lighthouse needs a Chromium on PATH or in BOOK_CHROMIUM; on Debian: apt install chromium-headless-shell")
     handler = functools.partial(CompressingHandler, directory=SITE)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

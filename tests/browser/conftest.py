@@ -1,6 +1,7 @@
 """A real browser, and sites served on this machine. Without a browser these tests are skipped, and say so.
 
-Chromium is looked for in BOOK_CHROMIUM (a path), then on PATH; Playwright's own download is never used.
+Chromium is looked for in BOOK_CHROMIUM (a path), then on PATH, first the headless shell: a full Chromium 156 in headless
+mode stops drawing for good in about one page of a hundred. Playwright's own download is never used.
 """
 
 import base64
@@ -40,7 +41,7 @@ needs_npm_tools = pytest.mark.skipif(
 def pytest_collection_modifyitems(items):
     if CHROMIUM:
         return
-    reason = "no Chromium on PATH nor in BOOK_CHROMIUM; on Debian: apt install chromium"
+    reason = "no Chromium on PATH nor in BOOK_CHROMIUM; on Debian: apt install chromium-headless-shell"
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -140,8 +141,8 @@ def visit(chromium):
 def bring_near(locator):
     """Scroll to what a locator finds.
 
-    Playwright's own scrolling waits for two frames that show the element at the same place, and on a busy machine
-    headless Chromium at times draws none for half a minute; here a frame has two seconds.
+    Playwright's own scrolling waits for two frames that show the element at the same place, and fails where a full
+    Chromium has stopped drawing; here two frames have two seconds.
     """
     locator.evaluate(
         """async element => {
