@@ -183,7 +183,7 @@ def bibliography_page(notebooks):
                 raise ValueError(f"sources: one work, two entries:\n{first}\n{name}: {entry}")
             where.append(f"[{number}](chapters/{name}.ipynb)")
     lines = [
-        f"- {entry} <small>Chapter{'s' * (len(where) > 1)} {', '.join(where)}.</small>"
+        f"- {entry} <small>Chapter{'s' * (len(where) > 1)}{NO_BREAK}{', '.join(where)}.</small>"
         for entry, where in entries.values()
     ]
     return BIBLIOGRAPHY_INTRO + "\n" + "\n".join(sorted(lines, key=_surname)) + "\n"

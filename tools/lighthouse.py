@@ -93,7 +93,9 @@ def main():
     if not LIGHTHOUSE.exists():
         sys.exit("Lighthouse is not installed; with Node.js 20 or newer: make npm")
     if not CHROMIUM:
-        sys.exit("Lighthouse needs a Chromium on PATH or in BOOK_CHROMIUM; on Debian: apt install chromium-headless-shell")
+        sys.exit(
+            "Lighthouse needs a Chromium on PATH or in BOOK_CHROMIUM; on Debian: apt install chromium-headless-shell"
+        )
     handler = functools.partial(CompressingHandler, directory=SITE)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -7,8 +7,6 @@ import math
 
 CLAIM = "application/vnd.book.claim+json"
 DATA = "application/vnd.book.data+json"
-
-
 NO_BREAK = "\N{NO-BREAK SPACE}"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

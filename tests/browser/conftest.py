@@ -1,7 +1,7 @@
 """A real browser, and sites served on this machine. Without a browser these tests are skipped, and say so.
 
-Chromium is looked for in BOOK_CHROMIUM (a path), then on PATH, first the headless shell: a full Chromium 156 in headless
-mode stops drawing for good in about one page of a hundred. Playwright's own download is never used.
+Chromium is looked for in BOOK_CHROMIUM (a path), then on PATH, first its headless shell: a full Chromium 156 without a
+window stops drawing for good in about one page of a hundred. Playwright's own download is never used.
 """
 
 import base64
