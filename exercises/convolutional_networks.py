@@ -32,8 +32,9 @@ def check_transposed_conv(conv_transpose2d):
         compare(y, expected, suspects, of=f"stride {stride}, padding {padding}")
         error = max(error, (y - expected).abs().max().item())
     overlaps = F.conv_transpose2d(torch.ones(1, 1, 6, 6), torch.ones(1, 1, 3, 3), stride=2)[0, 0, 4, 4:6].int().tolist()
+    agreement = f"torch agrees to {error:.0e}" if error else "No difference from torch"
     return (
-        f"torch agrees to {error:.0e}. From windows of 3 x 3 and stride 2, neighbouring pixels get {overlaps[0]} and "
+        f"{agreement}. From windows of 3 x 3 and stride 2, neighbouring pixels get {overlaps[0]} and "
         f"{overlaps[1]} terms, a checkerboard."
     )
 

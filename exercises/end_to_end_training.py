@@ -159,7 +159,9 @@ def check_mend_model(ResidualNet):
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     if idle:
         raise CheckFailed(f"{idle[0]} gets no gradient: forward doesn't use it, or the gradient is cut off")
-    return "One row of logits per image, from all of the image, and every block starts from the identity."
+    return (
+        "One row of logits per image, from all of the image; a block whose branch gives zeros lets its input through."
+    )
 
 
 def _check_rows(model):
