@@ -26,8 +26,12 @@ LEAST_SCORE = 95
 MOST_BYTES = 1_000_000  # a chapter's first visit without its figures
 TRIES = 3
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json"}
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
-CHROMIUM = os.environ.get("BOOK_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+CHROMIUM = (
+    os.environ.get("BOOK_CHROMIUM")
+    or shutil.which("chromium-headless-shell")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+)
 
 
 @functools.cache
