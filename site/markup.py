@@ -1,7 +1,7 @@
 """Corrects the HTML that myst-nb and the theme generate: valid, described, and quick to load.
 
-Knows: what their HTML lacks (an image's size, valid summaries, a description for search engines), and what it has too
-much of (spans without a colour, notes to the tests).
+Knows: what their HTML lacks (an image's size, valid summaries, a description for search engines, a formula's hold on
+its comma), and what it has too much of (spans without a colour, notes to the tests).
 Doesn't know: what a page says, nor how it looks (static/book.css).
 """
 
@@ -16,6 +16,8 @@ from PIL import Image
 SUMMARY = re.compile(r'<summary aria-label="Toggle hidden content">(.*?)</summary>', re.DOTALL)
 TITLE = re.compile(r'<p (class="\w+ admonition-title")>(.*?)</p>', re.DOTALL)
 FIGURE = re.compile(r'<img (?![^>]*\bloading=)(?=[^>]*\bsrc="[^"]*_images/([^"/]+)")')
+# Browsers break lines on either side of a formula, also before a comma.
+PUNCTUATED = re.compile(r'<span class="math[^>]*>(?:(?!</span>).)*</span>[,.:;?!)]+', re.DOTALL)
 DESCRIPTION_CHARS = 155  # what search engines show of it
 SEARCH = "Search this book."
 # Spans of names, punctuation, operators and spaces in code: they look like plain text, and without them a chapter has
@@ -50,6 +52,7 @@ def mend(app, pagename, templatename, context, doctree):
         return f'<img loading="lazy" decoding="async" width="{width}" height="{height}" '
 
     body = FIGURE.sub(give_size, SUMMARY.sub(mend_summary, context["body"]))
+    body = PUNCTUATED.sub(r'<span class="unbroken">\g<0></span>', body)
     context["body"] = PLAIN.sub(r"\1", body.replace(FOR_NBVAL, ""))
 
 

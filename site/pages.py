@@ -262,7 +262,7 @@ def _claim_row(chapter, address, claim, run, reruns):
 
 def _device(name):
     """A device in few words that stay on one line, "CPU (2 threads)"; the page of the runs has its whole name."""
-    return re.sub(r"\(\w+, ", "(", name).replace("(1 threads)", "(1 thread)").replace(" ", NO_BREAK)
+    return re.sub(r"\(\w+, ", "(", name).replace(" ", NO_BREAK)
 
 
 def _time(seconds):

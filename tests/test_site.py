@@ -91,6 +91,7 @@ def test_formula_stands_in_the_page_drawn_and_as_mathml(site):
     inline, displayed = cell(site, "say").find(class_="math"), page(site, CHAPTER).find("div", class_="math")
     assert inline.find("mjx-math", {"aria-hidden": "true"}).find_all("mjx-c")
     assert inline.find("mjx-assistive-mml").find("math").text.replace("\u2061", "") == "ln10"
+    assert inline.parent["class"] == ["unbroken"] and inline.next_sibling == ","  # no line may begin with the comma
     assert displayed.find("mjx-container", display="true")
     assert "pst-scrollable-table-container" in displayed["class"]  # it may have to scroll
     assert "\\" not in inline.text + displayed.text

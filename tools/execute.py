@@ -37,7 +37,8 @@ INSPECTION = """
 import importlib.metadata, json, pathlib, platform, sys
 torch = sys.modules.get("torch")
 gpu = torch and torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
-cpu = f"CPU ({{platform.machine()}}" + (f", {{torch.get_num_threads()}} threads)" if torch else ")")
+threads = torch.get_num_threads() if torch else 0
+cpu = f"CPU ({{platform.machine()}}" + (f", {{threads}} thread{{'s' if threads > 1 else ''}})" if torch else ")")
 files = [pathlib.Path(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)]
 files = [file.relative_to({root!r}) for file in files if file.is_relative_to({root!r})]
 print(json.dumps({{

@@ -65,11 +65,11 @@ def image_grid(images, titles=None, columns=8, size=1.0):
     return figure
 
 
-def band(axis, x, runs, label):
-    """Draw the mean over seeds with a band of one standard deviation: runs [seeds, len(x)]."""
+def band(axis, x, runs, label, **style):
+    """Draw the mean over seeds with a band of one standard deviation: runs [seeds, len(x)]; style: the line's."""
     runs = torch.as_tensor(runs, dtype=torch.float64)
     mean, sd = runs.mean(0), runs.std(0) if len(runs) > 1 else torch.zeros(runs.shape[1])
-    (line,) = axis.plot(x, mean, label=label)
+    (line,) = axis.plot(x, mean, label=label, **style)
     axis.fill_between(x, mean - sd, mean + sd, color=line.get_color(), alpha=0.2, linewidth=0)
 
 

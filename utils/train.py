@@ -38,7 +38,8 @@ def device_name():
     """What a measurement ran on, in words: the GPU's name, or the CPU's architecture and number of threads."""
     if device().type == "cuda":
         return torch.cuda.get_device_name()
-    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"CPU ({platform.machine()}, {threads} thread{'s' if threads > 1 else ''})"
 
 
 def fast_dtype():
