@@ -75,3 +75,16 @@ def test_values_over_seeds_may_be_any_sequence(shown, value):
 def test_what_is_no_measurement_is_refused(shown, value):
     with pytest.raises(TypeError, match="loss must be a number, a string or a sequence of numbers"):
         claims.claim("fine", True, loss=value)
+
+
+@pytest.mark.parametrize(
+    "a, text",
+    [
+        ([1, 2, 3], "higher (+2.000 ± 0.577)"),  # 1/√3
+        (torch.tensor([-1, -2, -3]), "lower (\N{MINUS SIGN}2.000 ± 0.577)"),
+        ([-1, 1, 3], "not clearly different (+1.000 ± 1.155)"),
+        ([0, 1], "not clearly different (+0.500 ± 0.500)"),
+    ],
+)
+def test_comparison_in_words_is_sure_beyond_two_standard_errors(a, text):
+    assert claims.compared(a, [0] * len(a)).replace(records.NO_BREAK, " ") == text

@@ -12,7 +12,7 @@ from numbers import Real
 import torch
 from IPython.display import Markdown, display
 
-from utils.records import CLAIM, describe
+from utils.records import CLAIM, NO_BREAK, describe
 from utils.train import device_name, strict
 
 
@@ -53,6 +53,18 @@ def claim(sentence, holds, *, data=None, **measured):
 def say(text):
     """Prose that carries a measured number: Markdown, printed by the cell that measured it."""
     display(Markdown(text))
+
+
+def compared(a, b, more="higher", less="lower"):
+    """How `a` stands to `b`, one value per seed each, as words and numbers: "higher (+0.034 ± 0.011)".
+
+    a, b: sequences of equal length. The numbers are the mean difference and its standard error, the standard deviation
+    over the seeds divided by the root of their number; below two of these, it is "not clearly different".
+    """
+    difference = torch.as_tensor(a, dtype=torch.float64) - torch.as_tensor(b, dtype=torch.float64)
+    mean, error = difference.mean().item(), difference.std().item() / len(difference) ** 0.5
+    word = (more if mean > 0 else less) if abs(mean) > 2 * error else "not clearly different"
+    return f"{word} ({mean:+.3f}{NO_BREAK}±{NO_BREAK}{error:.3f})".replace("-", "\N{MINUS SIGN}")
 
 
 def _truth(holds):
