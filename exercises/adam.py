@@ -205,8 +205,8 @@ def check_heavy_ball(best_momentum):
         compare(beta, torch.tensor(root**2, dtype=torch.float64), suspects, of=given)
     none, best, much = (_rate(0.01, beta, 1.0, 1.0) for beta in (0.0, float(best_momentum(0.01, 1.0, 1.0)), 0.99))
     return (
-        f"Where ηλ = 0.01, a step leaves {best:.2f} of the error; without momentum {none:.2f}, "
-        f"with β = 0.99 {much:.3f}: too much is slower than none."
+        f"Where ηλ = 0.01, a step leaves {best:.2f} of the error at the best β, {none:.2f} without momentum and "
+        f"{much:.3f} at β = 0.99: too much is slower than none."
     )
 
 

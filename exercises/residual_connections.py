@@ -419,5 +419,6 @@ def _stack(scale_branches, L=50, width=128, growth=2.0):
         scale_branches(list(blocks), growth)
         tame = (blocks(x).square().mean() / x.square().mean()).item()
     return (
-        f"Through {L} blocks the second moment grows by a factor of {wild:.0e}; for a growth of {growth:g}, {tame:.2f}."
+        f"Through {L} blocks the second moment grows by a factor of {wild:.0e}; scaled for a growth of {growth:g}, "
+        f"by {tame:.2f}."
     )

@@ -195,7 +195,7 @@ def check_linear_cka(linear_cka):
         compare(call(linear_cka, X=first, Y=second), right, _wrong_similarities(first, second), tolerance=1e-6, of=of)
     noise = [torch.randn(n, 40, dtype=torch.float64) for _ in range(2)]
     chance = float(linear_cka(*noise))
-    return f"The other formula says {expected:.3f} too. Of twice 40 random features of {n} images it says {chance:.2f}."
+    return f"The other formula says {expected:.3f} too. Two sets of 40 random features of {n} images have {chance:.2f}."
 
 
 class _NoPairs(TorchFunctionMode):
