@@ -20,7 +20,7 @@ from tools.notebooks import (
     tags,
 )
 from tools.parameters import BUDGETS, effective, parse
-from tools.prose import foreign_syntax, measured_numbers
+from tools.prose import foreign_syntax, measured_numbers, outcomes
 from utils.records import CLAIM, DATA
 
 NOTEBOOK_METADATA = {"kernelspec", "language_info", "book", "widgets"}
@@ -112,9 +112,27 @@ def test_no_number_of_a_run_is_typed_into_prose(path):
 
 
 @each_chapter
+def test_no_outcome_of_a_run_is_told_in_prose(path):
+    found = {cell.id: told for cell in markdown(read(path)) if (told := outcomes(cell.source))}
+    assert found == {}, "make it a claim, or print it: say(f'... {compared(a, b)}')"
+
+
+@each_chapter
 def test_prose_reads_right_everywhere(path):
     found = {cell.id: names for cell in markdown(read(path)) if (names := foreign_syntax(cell.source))}
     assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("On CIFAR-10 it loses. On `shapes`, it wins.", ["On CIFAR-10 it loses", "On `shapes`, it wins"]),
+        ("It wins (as it should). On the built-in shapes too.", ["On the built-in shapes too"]),
+        ("Test them on `shapes`. On the left is the net.", []),
+    ],
+)
+def test_what_counts_as_an_outcome(text, told):
+    assert outcomes(text) == told
 
 
 @pytest.mark.parametrize(

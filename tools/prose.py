@@ -1,11 +1,13 @@
-"""What may stand in a chapter's Markdown: no number that came from a run, nothing that only one renderer reads.
+"""What may stand in a chapter's Markdown: no number and no outcome of a run, nothing that only one renderer reads.
 
-Knows: how to recognise both. Doesn't know: whether a number is right; a cell prints those that a run measured.
+Knows: how to recognise them. Doesn't know: whether a number is right; a cell prints those that a run measured.
 
 A percentage, a decimal, a time, a ratio ("3 times faster") looks measured. It may be typed
 - in a paragraph that links to its source: a number from a paper or a data sheet;
 - as mathematics, $30\\,\\%$: a number that the argument makes up, or derives;
 - in a name (Software 2.0, Python 3.11, section 4.3, 95 % interval) and in the line that prices an exercise.
+A sentence that begins "On CIFAR-10", or with another data set, tells an outcome: a claim or `say` must, so that a cell
+checks it.
 """
 
 import re
@@ -21,6 +23,9 @@ NAME = re.compile(
 MEASURED = re.compile(
     r"\d[\d.,]*\s?(%|‰|per\s?cent\b|(percentage )?points?\b|(milli)?seconds?\b|minutes?\b|hours?\b|ms\b|"
     r"times (as|more|less|fewer|faster|slower|larger|smaller|better|worse)\b|[x×](?!\s?\d))|\d+\.\d+"
+)
+OUTCOME = re.compile(
+    r"(?:^|(?<=[.:;!?)] ))On (?:CIFAR-10|(?:Fashion-)?MNIST|`?(?:shapes|digits)`?|the (?:built-in|drawn))\b[^.]*", re.M
 )
 SYNTAX = {
     "a MyST role": re.compile(r"\{[\w:.-]+\}`"),
@@ -40,6 +45,11 @@ def measured_numbers(markdown):
             text = NAME.sub(" ", MATH.sub(" ", paragraph))
             found += [match.group() for match in MEASURED.finditer(text)]
     return found
+
+
+def outcomes(markdown):
+    """Sentences of a Markdown text that tell what came out on one of the data sets."""
+    return OUTCOME.findall(markdown)
 
 
 def foreign_syntax(markdown):
