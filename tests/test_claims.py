@@ -46,11 +46,17 @@ def test_a_false_claim_is_shown_in_a_reader_s_run_and_fails_the_book_s_own(shown
 @pytest.mark.parametrize(
     "x, text",
     [(11689512, "11,689,512"), (15_470_264_320, "15,470,264,320"), (1e10, "1·10¹⁰"), (12345.6, "12,346")]
-    + [(1234.56, "1235"), (0.012346, "0.01235"), (-0.5, "-0.5"), (0, "0"), (1.23456e-7, "1.235·10⁻⁷")]
-    + [(-4e12, "-4·10¹²"), (float("inf"), "inf"), (float("nan"), "nan"), (True, "1")],
+    + [(1234.56, "1235"), (0.012346, "0.01235"), (-0.5, "−0.5"), (0, "0"), (1.23456e-7, "1.235·10⁻⁷")]
+    + [(-4e12, "−4·10¹²"), (-7, "−7"), (-12345.6, "−12,346"), (True, "1")]
+    + [(float("inf"), "inf"), (float("nan"), "nan")],
 )
 def test_numbers_read_as_people_write_them(x, text):
     assert records.number(x) == text
+
+
+def test_differences_carry_their_sign():
+    assert [records.signed(x) for x in (0.0341, -0.0119, 0.0)] == ["+0.034", "−0.012", "+0.000"]
+    assert records.signed(torch.tensor(-2.25), 1) == "−2.2"
 
 
 @pytest.mark.parametrize("truth", [torch.tensor(True), np.bool_(True), np.array(True)])

@@ -12,7 +12,7 @@ from numbers import Real
 import torch
 from IPython.display import Markdown, display
 
-from utils.records import CLAIM, NO_BREAK, describe
+from utils.records import CLAIM, NO_BREAK, describe, signed
 from utils.train import device_name, strict
 
 
@@ -64,7 +64,7 @@ def compared(a, b, more="higher", less="lower"):
     difference = torch.as_tensor(a, dtype=torch.float64) - torch.as_tensor(b, dtype=torch.float64)
     mean, error = difference.mean().item(), difference.std().item() / len(difference) ** 0.5
     word = (more if mean > 0 else less) if abs(mean) > 2 * error else "not clearly different"
-    return f"{word} ({mean:+.3f}{NO_BREAK}±{NO_BREAK}{error:.3f})".replace("-", "\N{MINUS SIGN}")
+    return f"{word} ({signed(mean)}{NO_BREAK}±{NO_BREAK}{error:.3f})"
 
 
 def _truth(holds):

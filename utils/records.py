@@ -7,16 +7,22 @@ import math
 
 CLAIM = "application/vnd.book.claim+json"
 DATA = "application/vnd.book.data+json"
-NO_BREAK = "\N{NO-BREAK SPACE}"
+MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(x, digits=4):
     """x as people read it, an integer whole, else with that many digits at least: 1,234,568; 12.35; 0.012; 1.2·10⁻⁷."""
     if isinstance(x, int) or math.isfinite(x) and 10**digits <= abs(x) < 1e9:
-        return f"{x:,.0f}"
+        return f"{x:,.0f}".replace("-", MINUS)
     mantissa, _, exponent = f"{x:.{digits}g}".partition("e")
-    return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else mantissa
+    power = f"·10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else ""
+    return mantissa.replace("-", MINUS) + power
+
+
+def signed(x, digits=3):
+    """A difference x with its sign and that many digits after the point: +0.034; −0.012."""
+    return f"{x:+.{digits}f}".replace("-", MINUS)
 
 
 def describe(measurement):
