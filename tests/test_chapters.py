@@ -10,6 +10,7 @@ from tools import setup_cell
 from tools.execute import METADATA
 from tools.notebooks import (
     ROOT,
+    chapter,
     chapters,
     code_cells,
     differences,
@@ -220,3 +221,10 @@ def test_chapter_stays_small(path):
             size = len(base64.b64decode(output.get("data", {}).get(mime, "")))
             assert size <= IMAGE_BYTES, f"{cell.id}: a picture of {size:,} bytes"
     assert path.stat().st_size <= CHAPTER_BYTES
+
+
+def test_one_definition_of_under_sixty_lines_makes_chapter_4s_resnets():
+    (cell,) = (cell for cell in code_cells(read(chapter("04"))) if cell.id == "resnet")
+    definition = cell.source.partition("\n\n\ndef n_parameters")[0]
+    assert re.findall(r"^class (\w+)", definition, re.MULTILINE)[-1] == "ResNet"
+    assert len([line for line in definition.split("\n") if line.strip()]) < 60

@@ -3,12 +3,29 @@
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests import mini_site
 from tools import reruns
-from tools.notebooks import chapters, version
+from tools.notebooks import asserted, chapters, version
+from utils.records import CLAIM
 
 PARTS = {"code": "a"}
+CODE = {
+    "one": "claim('a < b', a < b)",
+    "two": "claim('b < c', b < c, margin=c - b)\nclaim(f'{name} is even', x % 2 == 0, x=x)",
+    "loop": "for x in xs:\n    claim('positive', x > 0)",
+}
+
+
+def notebook(recorded=(1, 2, 3), **changes):
+    """A chapter of three cells, which made so many claims when it ran; changes: other code of a cell."""
+    record = new_output("display_data", data={CLAIM: mini_site.claim()})
+    cells = [
+        new_code_cell(code, id=name, outputs=[record] * count)
+        for (name, code), count in zip((CODE | changes).items(), recorded, strict=True)
+    ]
+    return new_notebook(cells=cells)
 
 
 @pytest.fixture
@@ -22,7 +39,8 @@ def runs(device="CPU (test)", code=PARTS, **claims):
     facts = {"code": version(code), "budget": "laptop", "device": device, "data": "shapes", "seconds": 131.0}
     facts |= {"date": "2026-11-01", "torch": "2.11.0", "dataset": "shapes", "rate": 0.003}
     rows = [
-        {"status": "finished", "first_seed": 90 - i, **facts, **dict(zip(claims, outcomes, strict=True))}
+        {"status": "finished", "first_seed": 90 - i, "claims": len(claims), "held": sum(map(bool, outcomes))}
+        | {**facts, **dict(zip(claims, outcomes, strict=True))}
         for i, outcomes in enumerate(zip(*claims.values(), strict=True))
     ]
     failed = {"status": "failed", "first_seed": 99, "error": "killed", **facts}
@@ -31,27 +49,49 @@ def runs(device="CPU (test)", code=PARTS, **claims):
 
 
 def test_nothing_stored_is_nothing_counted(tables):
-    assert reruns.stored("01-mini") == [] and reruns.held([]) == {}
+    assert reruns.stored("01-mini") == [] and reruns.held([], notebook()) == {}
 
 
 def test_only_finished_runs_that_checked_the_claim_count(tables):
-    reruns.store("01-mini", runs(claim=[True, False, True], failed=[False, False, None], never=[None, None, None]))
+    table = runs(one=[True, False, True], two=[False, False, None], loop=[None, None, None])
+    reruns.store("01-mini", table, notebook())
     stored = reruns.stored("01-mini")
-    assert reruns.held(stored) == {"claim": (2, 3), "failed": (0, 2)}
+    assert reruns.held(stored, notebook()) == {"one": (2, 3), "two": (0, 2)}
     assert [run["first_seed"] for run in stored] == ["88", "89", "90"] and stored[0]["claim: loss"] == "0.333333"
     assert [file.name for file in tables.iterdir()] == ["01-mini.csv"]
 
 
 def test_a_run_takes_the_place_of_an_earlier_one_with_its_seed_and_device_alone(tables):
-    reruns.store("01-mini", runs(claim=[True, False]))
-    reruns.store("01-mini", runs("NVIDIA X", claim=[True]))
+    reruns.store("01-mini", runs(one=[True, False]), notebook())
+    reruns.store("01-mini", runs("NVIDIA X", one=[True]), notebook())
     before = reruns.stored("01-mini")
-    reruns.store("01-mini", runs(claim=[False]))  # first_seed 90 on the CPU again
+    reruns.store("01-mini", runs(one=[False]), notebook())  # first_seed 90 on the CPU again
     after = reruns.stored("01-mini")
-    assert [(r["device"], r["first_seed"], r["claim"]) for r in after] == [
+    assert [(r["device"], r["first_seed"], r["one"].split()[0]) for r in after] == [
         ("CPU (test)", "89", "False"), ("CPU (test)", "90", "False"), ("NVIDIA X", "90", "True")
     ]  # fmt: skip
     assert [after[0], after[2]] == [before[0], before[2]]
+
+
+@pytest.mark.parametrize(
+    "other", ["claim('a <= b', a < b)", "claim('a < b', a < b + 1)", "claim('x', True)\n" + CODE["one"]]
+)
+def test_an_outcome_counts_for_what_was_asserted_alone(tables, other):
+    table = runs(**{"one": [True, False], "two": [True, True], "two-2": [True, False], "loop-3": [True, True]})
+    reruns.store("01-mini", table, notebook())
+    kept = {"two": (2, 2), "two-2": (1, 2), "loop-3": (2, 2)}
+    changed = notebook(recorded=(other.count("claim("), 2, 3), one=other)
+    assert reruns.held(reruns.stored("01-mini"), changed) == kept
+
+
+def test_what_is_asserted_is_sentence_and_condition():
+    same = CODE["two"].replace("margin=c - b", "difference=c - b, data=data").replace("'", '"') + "  # why\nsay('x')"
+    assert asserted(notebook(two=same)) == asserted(notebook())
+    swapped = asserted(notebook(two="\n".join(reversed(CODE["two"].split("\n")))))
+    assert swapped["two"] == asserted(notebook())["two-2"] and swapped["two-2"] == asserted(notebook())["two"]
+    assert list(asserted(notebook())) == ["one", "two", "two-2", "loop", "loop-2", "loop-3"]
+    branch = notebook(recorded=(1, 1, 3))  # of the two claims one was made: which, the code doesn't tell
+    assert asserted(branch)["two"] == asserted(branch)["two-2"] != asserted(notebook())["two"]
 
 
 def plain(text):
@@ -64,9 +104,9 @@ def plain(text):
     [(PARTS, 0.003, ""), ({"code": "b"}, 0.003, " (earlier code)"), (PARTS, 0.001, " (earlier code)")],
 )
 def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
-    reruns.store("01-mini", runs(claim=[True, False, True]))
-    reruns.store("01-mini", runs("NVIDIA X", claim=[True]))
     notebook = mini_site.chapter()
+    reruns.store("01-mini", runs(claim=[True, False, True]), notebook)
+    reruns.store("01-mini", runs("NVIDIA X", claim=[True]), notebook)
     notebook.metadata.book |= {"fingerprint": parts, "parameters": {"dataset": "auto", "first_seed": 0, "rate": rate}}
     page = BeautifulSoup(mini_site.pages().claims_page({"01-mini": notebook}), "html.parser")
     cells = [plain(cell.get_text("|")) for cell in page.find_all("td", attrs={"data-label": "Reruns"})]
@@ -74,16 +114,17 @@ def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
     assert mini_site.pages().status_page({"01-mini": notebook}).count("; of earlier code") == 2 * bool(said)
 
 
-def test_the_pages_say_how_long_it_takes_on_a_gpu(tables):
-    reruns.store("01-mini", runs("CPU (other)", claim=[True, False]))
-    reruns.store("01-mini", runs("NVIDIA X", claim=[True]).assign(seconds=51.2))
+@pytest.mark.parametrize("rate, said", [(0.003, ""), (0.001, " (earlier code)")])
+def test_the_pages_say_how_long_it_takes_on_a_gpu(tables, rate, said):
     notebook, pages = mini_site.chapter(), mini_site.pages()
-    notebook.metadata.book |= {"fingerprint": PARTS, "parameters": {"rate": 0.003}}
+    reruns.store("01-mini", runs("CPU (other)", claim=[True, False]), notebook)
+    reruns.store("01-mini", runs("NVIDIA X", claim=[True, True]).assign(seconds=[77.2, 51.2, 9]), notebook)
+    notebook.metadata.book |= {"fingerprint": PARTS, "parameters": {"rate": rate, "first_seed": 89}}
     run = plain(pages.at_a_glance("01-mini", notebook)["Run"])
-    assert run == "2 min 11 s on CPU (test), 51 s on NVIDIA X"
+    assert run == f"2 min 11 s on CPU (test), 51 s on NVIDIA X{said}"
     status = plain(BeautifulSoup(pages.status_page({"01-mini": notebook}), "html.parser").get_text())
     assert "2 on CPU (other), budget laptop: claims held 1 of 2 times; 2 min 11 s each at most; torch 2.11.0" in status
-    assert "1 on NVIDIA X, budget laptop: claims held 1 of 1 times; 51 s; torch 2.11.0; 2026-11-01" in status
+    assert "2 on NVIDIA X, budget laptop: claims held 2 of 2 times; 1 min 17 s each at most; torch 2.11.0" in status
 
 
 def test_every_stored_table_is_a_chapters():

@@ -94,6 +94,26 @@ def named_claims(notebook):
             yield cell.id if number == 1 else f"{cell.id}-{number}", cell, record
 
 
+def asserted(notebook):
+    """{claim: hash of its sentence and condition as they stand in the code}, for claims named as in named_claims.
+
+    A cell whose run didn't record each of its calls of `claim` once (they stand in a loop or a branch) has one hash for
+    all of its claims.
+    """
+    hashes = {}
+    for cell in code_cells(notebook):
+        calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+        calls = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "claim"]
+        texts = ["\n".join(map(ast.unparse, call.args)) for call in sorted(calls, key=lambda call: call.lineno)]
+        recorded = sum(CLAIM in output.get("data", {}) for output in cell.outputs)
+        if recorded not in (0, len(texts)):
+            texts = ["\n".join(texts)] * max(recorded, len(texts))
+        for number, text in enumerate(texts, 1):
+            name = cell.id if number == 1 else f"{cell.id}-{number}"
+            hashes[name] = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashes
+
+
 def strip_outputs(notebook):
     """A copy of the notebook as if it had never run."""
     bare = copy.deepcopy(notebook)

@@ -13,7 +13,7 @@ import csv
 import sys
 
 from tools import files
-from tools.notebooks import ROOT, chapter, chapters
+from tools.notebooks import ROOT, asserted, chapter, chapters, read
 from tools.parameters import BUDGETS
 
 TABLES = ROOT / "stored_runs"
@@ -29,19 +29,24 @@ def stored(name):
         return list(csv.DictReader(stream))
 
 
-def held(runs):
-    """{claim: (k, n)}: it held in k of the n stored runs that checked it; claims are named as in results.py."""
-    counts = {}
+def held(runs, notebook):
+    """{claim: (k, n)}: it held in k of the n stored runs that checked it, that is, what the notebook asserts today."""
+    counts, today = {}, asserted(notebook)
     for run in runs:
-        for claim, outcome in run.items():
-            if outcome in ("True", "False"):
+        for claim in today:
+            outcome, _, hashed = (run.get(claim) or "").partition(" ")
+            if hashed == today[claim]:
                 k, n = counts.get(claim, (0, 0))
                 counts[claim] = k + (outcome == "True"), n + 1
     return counts
 
 
-def store(name, table):
-    """Add the finished runs of a sweep's table, if there are any, to those stored of the chapter."""
+def store(name, table, notebook):
+    """Add the finished runs of a sweep's table, if there are any, to those stored of the chapter.
+
+    Beside each outcome stands the hash of what was asserted (notebooks.asserted), so that it isn't counted for a claim
+    that takes this one's place. notebook: the chapter that ran.
+    """
     import pandas as pd  # slow to import; the site only reads
 
     finished = table[table.status == "finished"].drop(columns=["error", "path"])
@@ -50,7 +55,10 @@ def store(name, table):
     file = TABLES / f"{name}.csv"
     earlier = [pd.read_csv(file, dtype=str)] if file.exists() else []
     # As text throughout, so that what is stored already stays as it is.
+    hashes = asserted(notebook)
     text = finished.map(lambda value: f"{value:.6g}" if isinstance(value, float) else str(value), na_action="ignore")
+    for claim in text.columns.intersection(list(hashes)):
+        text[claim] = text[claim].map(lambda outcome, claim=claim: f"{outcome} {hashes[claim]}", na_action="ignore")
     both = pd.concat([*earlier, text]).drop_duplicates(KEY, keep="last").dropna(axis="columns", how="all")
     both = both.sort_values(KEY, key=lambda column: column.astype(int) if column.name == "first_seed" else column)
     files.store(file, lambda unfinished: both.to_csv(unfinished, index=False))
@@ -69,7 +77,7 @@ def main(arguments=None):
         for path in [chapter(name) for name in given.chapters] or chapters():
             output = ROOT / "runs" / "seeds" / path.stem
             table = sweep(path.stem, seeds=given.seeds, budget=given.budget, output=output)
-            store(path.stem, table)
+            store(path.stem, table, read(path))
             failed += int((table.status == "failed").sum())
     except (LookupError, ValueError, Stop) as error:
         sys.exit(f"{error}".strip())
