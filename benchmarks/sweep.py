@@ -4,7 +4,7 @@ Every kernel, on either side, has the share of torch's threads that a worker's h
 and one by the same function that a worker calls: what a run costs beyond papermill itself. The chapter is run on its
 smoke budget; what is compared doesn't depend on what it computes. Last, how long it takes until a sweep of many runs,
 all of them finished (copies of one), has seen that nothing is left to do: as a new command, and the first time, when it
-still has the table to make.
+still has the table to make. Ends with an error if a limit is missed.
 """
 
 import os
@@ -26,6 +26,7 @@ from tools.notebooks import ROOT, chapter
 from tools.sweep import environments, gpus, plan, sweep
 
 CHAPTER, RUNS, WORKERS, TURNS, MANY = "02", 8, 2, 3, 500
+FASTER, EXTRA, RESUME = 1.8, 0.02 * 60, 5  # at least so many times; at most 2 % of a one-minute run, and so long, in s
 GRID = {"n_train": list(range(500, 500 + RUNS))}  # of almost the same cost, and yet runs of their own
 
 
@@ -66,6 +67,17 @@ def resume(notebook, folder):
     return times
 
 
+def missed(faster, extra, again):
+    """Which limits these measurements miss, in words: how many times as fast, seconds a run beyond papermill's own,
+    seconds until finished runs are seen to be finished."""
+    sentences = {
+        f"on {WORKERS} workers {faster:.2f} times as fast, expected at least {FASTER}": faster < FASTER,
+        f"a run took {extra:.2f} s beyond papermill's own, expected under {EXTRA:.1f} s": extra >= EXTRA,
+        f"{MANY} finished runs took {again:.1f} s, expected under {RESUME} s": again >= RESUME,
+    }
+    return [sentence for sentence, wrong in sentences.items() if wrong]
+
+
 def main():
     os.environ.update(environments(RUNS, CPU_COUNT, MEMORY_LIMIT, gpus(), WORKERS)[0])
     runs = plan(CHAPTER, {}, GRID, None, "smoke")
@@ -79,10 +91,13 @@ def main():
     print(f"{RUNS} runs by papermill: {sum(alone):.1f} s ({min(alone):.1f} to {max(alone):.1f} s each)")
     print(f"by tools.sweep on {WORKERS} workers: {wall:.1f} s, table and report included")
     print(f"of which runs, in parallel: {table.seconds.sum() / WORKERS:.1f} s")
-    print(f"{sum(alone) / wall:.2f} times as fast")
+    faster = sum(alone) / wall
+    print(f"{faster:.2f} times as fast")
     extra = [ours - theirs for theirs, ours in turns]
     print(f"a run beyond papermill's own: {statistics.median(extra):.2f} s ({min(extra):.2f} to {max(extra):.2f} s)")
     print(f"{MANY} finished runs: {first:.1f} s with the table to make, {again:.1f} s the next time")
+    if sentences := missed(faster, statistics.median(extra), again):
+        sys.exit("MISSED: " + "; ".join(sentences))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The benchmarks run and measure what they name; how fast anything is, no test asserts."""
+"""The benchmarks run, measure what they name and tell a missed limit; how fast anything is, no test asserts."""
 
 import dataclasses
 
 import pytest
 import torch
 
-from benchmarks import autograd_engine, cifar10_speed, training_loop
+from benchmarks import autograd_engine, cifar10_speed, sweep, training_loop
 from utils import data, train
 
 
@@ -118,3 +118,16 @@ def test_recipe_and_listing_learn_and_are_timed(speed, split):
     (epoch,) = cifar10_speed.listing(speed, few, few, 10, 1e9, goal=epoch["accuracy"])  # the goal ends it as well
     epochs = cifar10_speed.listing(speed, few, few, 10, 1e9, goal=2.0)
     assert [next(epochs)["loss"] for _ in range(5)][-1] < epoch["loss"]
+
+
+@pytest.mark.parametrize(
+    "faster, extra, again, sentences",
+    [
+        (1.8, 1.19, 4.9, []),
+        (1.79, 1.19, 4.9, ["on 2 workers 1.79 times as fast, expected at least 1.8"]),
+        (1.8, 1.2, 4.9, ["a run took 1.20 s beyond papermill's own, expected under 1.2 s"]),
+        (1.8, -0.1, 5.0, ["500 finished runs took 5.0 s, expected under 5 s"]),
+    ],
+)
+def test_a_sweep_that_is_too_slow_is_told(faster, extra, again, sentences):
+    assert sweep.missed(faster, extra, again) == sentences

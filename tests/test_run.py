@@ -5,6 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tests import tiny_book
+from tools import execute
 from tools.notebooks import chapter, code_cells, read, records
 from tools.parameters import check, parse
 from utils.records import CLAIM
@@ -122,6 +123,13 @@ def test_rerun_shows_a_claim_that_does_not_hold_and_goes_on(tiny, tmp_path, monk
     assert code_cells(executed)[-1].outputs[-1].text == "went on\n"
     assert tiny.read_bytes() == before
     assert executed.metadata.book.parameters == {"number": 5} and executed.metadata.book.device.startswith("CPU")
+
+
+def test_a_cell_of_a_rerun_may_take_long(tiny, monkeypatch):
+    monkeypatch.setattr(execute, "CELL_SECONDS", dict.fromkeys(execute.CELL_SECONDS, 1))  # the book's own runs' limit
+    tiny_book.change(tiny, "double", "import time\n\ntime.sleep(1.5)\nprint('went on')")
+    executed, failure = execute.rerun(tiny, "laptop", {"number": 5})
+    assert failure is None and code_cells(executed)[-1].outputs[-1].text == "went on\n"
 
 
 def test_rerun_that_fails_keeps_its_copy(tiny, tmp_path):

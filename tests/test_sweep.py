@@ -6,6 +6,7 @@ a command starts itself, and one started by hand for the whole module. Each test
 
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,8 @@ import yaml
 from distributed import Client
 
 from tests import tiny_book
-from tools import outputs, sweep
-from tools.notebooks import chapter, chapters, read
+from tools import files, outputs, results, sweep
+from tools.notebooks import chapter, chapters, read, write
 
 PARAMETERS = """\
 number: int = 1  # @param {type:"integer"} # 1 to 999, no unit: which run this is
@@ -227,6 +228,14 @@ def test_refuses_a_data_set_that_is_not_there(tmp_path, monkeypatch):
         sweep.plan("5", {"dataset": "mnist"}, {}, None, "smoke")
     (run,) = sweep.plan("5", {}, {}, None, "smoke")
     assert run.parameters["dataset"] == "shapes"  # what "auto" takes here, fixed for all workers
+    with pytest.raises(ValueError, match="target folder: .*/target is missing. Put your images there"):
+        sweep.plan("6", {"target": "folder"}, {}, None, "smoke")
+    (tmp_path / "target").mkdir()
+    (run,) = sweep.plan("6", {"target": "folder"}, {}, None, "smoke")
+    assert (run.parameters["dataset"], run.parameters["target"]) == ("shapes", "folder")
+    monkeypatch.setenv("BOOK_DATA", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="BOOK_DATA=.*/none names no folder"):
+        sweep.plan("5", {}, {}, None, "smoke")
 
 
 def test_refuses_where_there_is_no_gpu(monkeypatch):
@@ -236,6 +245,85 @@ def test_refuses_where_there_is_no_gpu(monkeypatch):
     monkeypatch.setenv("BOOK_DEVICE", "cuda")
     with pytest.raises(ValueError, match="torch sees no GPU"):
         sweep.gpus()
+
+
+ADVICE = "start it with the same, or unset the command's"
+
+
+@pytest.mark.parametrize(
+    "command, own, problem",
+    [
+        ("cuda", "cpu", f"has BOOK_DEVICE=cpu, and the command has BOOK_DEVICE=cuda: {ADVICE}"),
+        ("cpu", None, f"has no BOOK_DEVICE, and the command has BOOK_DEVICE=cpu: {ADVICE}"),
+        ("cpu", "cpu", None),
+        (None, "cpu", None),
+    ],
+)
+def test_a_worker_computes_on_what_the_command_asks_for(command, own, problem, tmp_path, monkeypatch):
+    (run,) = sweep.plan("5", {"dataset": "shapes"}, {}, None, "smoke")
+    monkeypatch.delenv("BOOK_DEVICE", raising=False)
+    if own:
+        monkeypatch.setenv("BOOK_DEVICE", own)
+    assert sweep.unfit(run, tmp_path, command, threads=1) == problem
+
+
+def test_the_estimate_is_of_stored_runs_on_the_same_kind_of_device(tmp_path, monkeypatch, capsys):
+    rows = [("full", "NVIDIA H200", "20"), ("full", "NVIDIA H200", "40"), ("full", "CPU (x86_64)", "3000")]
+    rows += [("smoke", "NVIDIA H200", "1")]
+    stored = [dict(zip(("budget", "device", "seconds"), row, strict=True)) for row in rows]
+    monkeypatch.setattr(sweep, "stored", {"05-adam": stored}.get)
+    runs = sweep.plan("5", {"dataset": "shapes"}, {}, 5, "full")
+    on_gpu = "about 1 min 30 s (30 s a run, measured on NVIDIA H200)"  # three rounds of (20 + 40) / 2 seconds
+    on_cpu = "about 2 h 30 min (50 min 0 s a run, measured on CPU (x86_64))"
+    for gpu, estimate in [(True, on_gpu), (False, on_cpu), (None, f"{on_gpu}, or {on_cpu}")]:
+        sweep._announce(runs, tmp_path, 2, gpu)
+        assert capsys.readouterr().out == f"5 to execute on 2 workers: {estimate}\n"
+
+
+def test_a_failed_run_that_another_command_finishes_meanwhile(tmp_path, monkeypatch):
+    run, other = sweep.plan("5", {"dataset": "shapes"}, {}, 2, "smoke")
+    for each in (run, other):
+        sweep._give_up(each, tmp_path, "no luck")
+    failed, finished = tmp_path / "failed" / f"{run.name}.ipynb", tmp_path / f"{run.name}.ipynb"
+    load = results.load
+
+    def meanwhile(path):
+        if failed.exists():
+            notebook = load(failed)
+            notebook.metadata.book.pop("error")
+            write(notebook, finished)
+            failed.unlink()
+        return load(path)
+
+    monkeypatch.setattr(results, "load", meanwhile)
+    monkeypatch.setattr(results, "_write_report", lambda folder: None)
+    table = results.update(tmp_path)
+    assert dict(zip(table.run, table.status, strict=True)) == {run.name: "finished", other.name: "failed"}
+    monkeypatch.setattr(results, "load", load)
+    sweep._give_up(run, tmp_path, "no luck")  # as when a command is killed before it removes the old copy
+    assert len(results.update(tmp_path)) == 2
+
+
+def test_files_left_half_written_are_removed_a_day_later(tmp_path):
+    def stop(unfinished):
+        left.append(unfinished)
+        unfinished.touch()
+        raise KeyboardInterrupt
+
+    left = []
+    with pytest.raises(KeyboardInterrupt):
+        files.store(tmp_path / "runs.csv", stop)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        files.store(tmp_path / "runs.csv", stop)
+    assert left[0] != left[1]  # another machine may have the same process id
+    lock = tmp_path / ".01-tiny.lock"
+    for file in (*left, lock):
+        file.touch()
+    for file in (left[0], lock):
+        os.utime(file, (0, 0))
+    files.remove_abandoned(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([left[1], lock])
 
 
 def test_a_cluster_leaves_the_environment_as_it_was():
@@ -321,6 +409,7 @@ def test_table_and_report_of_a_sweep_of_which_runs_fail(book, tmp_path, start, c
     assert command.end() == 1
     assert "6 runs of 01-tiny" in command.output and ", 0 finished" in command.output
     assert "6 to execute on 2 workers: how long is known once one has run" in command.output
+    assert re.search(r"^1/6 01-tiny-\w+: .+; about \d+ s left$", command.output, re.MULTILINE)
     assert "6/6 01-tiny-" in command.output and "1 of 1 claims hold" in command.output
     assert "FAILED: ValueError: asked to" in command.output and "2 of 6 runs failed" in command.output
 
@@ -384,6 +473,25 @@ def test_interrupted_command_says_how_to_go_on(book, tmp_path, start):
     assert finished(tmp_path) == []
 
 
+@pytest.mark.parametrize("number, end", [(32, signal.SIGKILL), (35, signal.SIGINT)])
+def test_runs_on_a_cluster_outlive_their_command(book, tmp_path, start, cluster, number, end):
+    numbers = [number, number + 1, number + 2]
+    (tmp_path / "grid.yml").write_text(f"{{number: {numbers}, act: [wait]}}")
+    words = ["--grid-file", str(tmp_path / "grid.yml"), "--scheduler", cluster[0]]
+    first = start(tmp_path, *words)
+    wait_for(lambda: sum(bool(started_times(book, n)) for n in numbers) == 2, "first two runs", first)
+    first.kill(end)
+    first.end()
+    second = start(tmp_path, *words)
+    second.until("3 to execute on 2 workers")
+    go(book, *numbers)
+    second.until("3/3 01-tiny-")
+    assert "Traceback" not in first.output + second.output
+    assert second.output.count("was finished meanwhile") == 2
+    assert finished(tmp_path) == numbers
+    assert [len(started_times(book, n)) for n in numbers] == [1, 1, 1]
+
+
 def test_killed_worker(book, tmp_path, start, cluster):
     command = start(tmp_path, "--grid", "number=40,41", "-p", "act", "wait", "--scheduler", cluster[0])
     wait_for(lambda: started_times(book, 40), "run 40", command)
@@ -437,6 +545,16 @@ def test_full_disk(book, tmp_path, start, cluster):
         again = start(disk, *words)
         assert again.end() == 0, again.output
         assert finished(disk) == [70, 71]
+
+        (disk / "runs.parquet").unlink()
+        (disk / "big").write_bytes(bytes(shutil.disk_usage(disk).free))
+        full = start(disk, *words)
+        assert full.end() == 1
+        assert "The results can't be stored: [Errno 28]" in full.output and "Traceback" not in full.output
+        assert not list(disk.glob(".*.part")) and not (disk / "runs.parquet").exists()
+        (disk / "big").unlink()
+        assert start(disk, *words).end() == 0
+        assert len(pd.read_parquet(disk / "runs.parquet")) == 2 and finished(disk) == [70, 71]
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
@@ -460,6 +578,15 @@ def test_unfit_worker_is_named(book, tmp_path, start, cluster, place, threads, m
         assert not started_times(book, 90)
     finally:
         stop([worker])
+
+
+def test_a_gpu_asked_for_where_workers_use_the_cpu(book, tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(sweep, "chapter", functools.partial(chapter, root=book.parent.parent))
+    monkeypatch.setenv("BOOK_DEVICE", "cuda")
+    with pytest.raises(SystemExit) as error:
+        sweep.main(["1", "--grid", "number=91", "--scheduler", cluster[0], "-o", str(tmp_path)])
+    assert "has BOOK_DEVICE=cpu, and the command has BOOK_DEVICE=cuda" in str(error.value)
+    assert not started_times(book, 91)
 
 
 def test_killed_scheduler(book, tmp_path, start, cluster):

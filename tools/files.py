@@ -3,7 +3,10 @@
 Knows: how a file gets its name only once it is complete. Doesn't know: what is in it.
 """
 
+import contextlib
 import os
+import time
+import uuid
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -24,11 +27,14 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
 </html>
 """
 
+UNFINISHED = ".part"  # how the name of a file ends that is being written
+
 
 def store(path, save):
     """Calls save(unfinished), which writes a file of that name, and gives it the name `path`; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    # Process ids won't do: two machines that share a folder may have the same.
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         save(unfinished)
         with unfinished.open("rb") as file:
@@ -41,3 +47,11 @@ def store(path, save):
 def store_text(path, text):
     """Writes a text as UTF-8, whole or not at all."""
     store(path, lambda unfinished: unfinished.write_text(text, encoding="utf-8"))
+
+
+def remove_abandoned(folder):
+    """Removes what killed commands left half written a day ago or earlier; younger files may still be in the making."""
+    for file in folder.glob(f".*{UNFINISHED}"):
+        with contextlib.suppress(FileNotFoundError):  # another command does the same
+            if time.time() - file.stat().st_mtime > 86_400:
+                file.unlink()

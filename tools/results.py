@@ -49,15 +49,16 @@ pre, code { font-size: .9em }"""
 
 def update(folder):
     """The table of all runs in `folder`; if runs came or went, runs.parquet, runs.csv and the report are renewed."""
-    finished = [file for file in sorted(folder.glob("*.ipynb")) if re.fullmatch(r".+-[0-9a-f]{12}", file.stem)]
-    failed = sorted(folder.glob("failed/*.ipynb"))
     stored = folder / PARQUET
-    if stored.exists() and (folder / PAGE_NAME).exists():
-        table = pd.read_parquet(stored)
-        newest = max(file.stat().st_mtime for file in [*finished, *failed])
-        if set(table.path) == {_place(f, folder) for f in [*finished, *failed]} and stored.stat().st_mtime > newest:
-            return table
-    table = read([*finished, *failed], folder)
+    try:
+        copies = _copies(folder)
+        if stored.exists() and (folder / PAGE_NAME).exists():
+            table, newest = pd.read_parquet(stored), max(copies.values())
+            if set(table.path) == {_place(file, folder) for file in copies} and stored.stat().st_mtime > newest:
+                return table
+        table = read(sorted(copies, key=copies.get), folder)
+    except FileNotFoundError:  # another command has finished a run that had failed, whose old copy is gone: look again
+        return update(folder)
     store(stored, partial(table.to_parquet, index=False))
     store(folder / "runs.csv", partial(table.to_csv, index=False))
     _write_report(folder)
@@ -65,10 +66,22 @@ def update(folder):
     return table
 
 
+def _copies(folder):
+    """{executed copy: when it was written}, for each run that has one; a failed one counts until there is a finished.
+
+    Raises FileNotFoundError if one vanishes meanwhile.
+    """
+    failed = list(folder.glob("failed/*.ipynb"))  # first, so that a run can't move from there behind our back
+    finished = [file for file in sorted(folder.glob("*.ipynb")) if re.fullmatch(r".+-[0-9a-f]{12}", file.stem)]
+    names = {file.name for file in finished}
+    files = finished + [file for file in failed if file.name not in names]
+    return {file: file.stat().st_mtime for file in files}
+
+
 def read(files, folder):
-    """The table of the runs in these files of the folder, oldest first."""
+    """The table of the runs in these files of the folder, in their order: oldest first."""
     rows, sentences, parameters = [], {}, []
-    for file in sorted(files, key=lambda file: file.stat().st_mtime):
+    for file in files:
         notebook = load(file)
         row, claims = _row(notebook, file.stem)
         rows.append(row | {"path": _place(file, folder)})

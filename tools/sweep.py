@@ -2,6 +2,7 @@
 
 Knows: which runs a grid asks for, which of them are finished, where the others can run, and how they survive each
 other's end. Doesn't know: how one run is executed (execute.py), nor how its results are read (results.py).
+Functions that need Dask import it: that takes a while, and a sweep that is finished doesn't need it.
 
 The folder of results is the whole state. A finished run is one file there, an executed notebook whose name is a hash of
 the code, data manifest and parameters that it depends on; what has no such file is run.
@@ -26,20 +27,17 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 
-import dask
 import psutil
 import yaml
-from dask.system import CPU_COUNT
-from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, as_completed, get_worker
-from distributed.comm import CommClosedError
-from distributed.system import MEMORY_LIMIT
-from distributed.utils import silence_logging_cmgr
 from filelock import FileLock, Timeout
 
 from tools.execute import description, duration, rerun
+from tools.files import UNFINISHED, remove_abandoned
 from tools.notebooks import ROOT, chapter, fingerprint, load, read, records, strip_outputs, version, write
 from tools.parameters import BUDGETS, check, effective, parse
-from utils.downloads import DISK_FULL, REAL, path_of
+from tools.reruns import stored
+from utils import downloads
+from utils.downloads import DISK_FULL, REAL, DataError, path_of
 from utils.records import CLAIM
 
 SEED, STRIDE = "first_seed", 10_000  # the parameter that shifts all seeds of a chapter, and how far apart two runs are
@@ -97,8 +95,10 @@ def sweep(
     print(f"{len(runs)} runs of {runs[0].chapter} in {folder}, {len(runs) - len(missing)} finished", flush=True)
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        with _client(missing, folder, scheduler, workers) as client:
-            _announce(missing, folder, len(client.nthreads()))
+        for place in (folder, folder / "failed"):
+            remove_abandoned(place)
+        with _client(missing, folder, scheduler, workers) as (client, gpu):
+            _announce(missing, folder, len(client.nthreads()), gpu)
             _execute(client, missing, folder, limit or LIMIT[budget])
     from tools import results  # pandas is slow to import, and the workers don't need it
 
@@ -165,19 +165,27 @@ def _repeat(points, known, seeds):
 def _with_data(values):
     """The parameters with the set that "auto" takes here, so that all runs take the same wherever they run.
 
-    Raises ValueError if the set is not on disk.
+    Raises ValueError if data that they ask for are not on disk.
     """
-    if values.get("dataset") == "auto":
-        return values | {"dataset": "cifar10" if path_of("cifar10").exists() else "shapes"}
     if problem := _no_data(values):
         raise ValueError(problem)
+    if values.get("dataset") == "auto":
+        return values | {"dataset": "cifar10" if path_of("cifar10").exists() else "shapes"}
     return values
 
 
 def _no_data(values):
+    """Which data that the parameters ask for are not on disk, in words, or None."""
+    try:
+        folder = downloads.folder()
+    except DataError as error:
+        return str(error)
     name = values.get("dataset")
     if name in REAL and not path_of(name).exists():
         return f"dataset {name} is not on disk: {path_of(name)} is missing. `python -m utils.data {name}` fetches it"
+    if values.get("target") == "folder" and not (folder / "target").is_dir():
+        return f"target folder: {folder / 'target'} is missing. Put your images there, a folder of them for each class"
+    return None
 
 
 def environments(runs, cores, memory, gpus, workers=None):
@@ -220,24 +228,37 @@ def gpus():
 
 @contextlib.contextmanager
 def _client(missing, folder, scheduler, workers):
-    """A Dask client whose workers can execute the runs. Raises ValueError, naming the worker, if one of them can't."""
+    """(Dask client whose workers can execute the runs, whether these compute on GPUs, None if it isn't known).
+
+    Raises ValueError, naming the worker, if one of them can't.
+    """
+    from dask.system import CPU_COUNT
+    from distributed import Client
+    from distributed.system import MEMORY_LIMIT
+    from distributed.utils import silence_logging_cmgr
+
     # What Dask logs of a worker or a scheduler that ends is said in plain words where it matters.
     with silence_logging_cmgr(logging.CRITICAL), contextlib.ExitStack() as stack:
         if scheduler is None:
-            found = environments(len(missing), CPU_COUNT, MEMORY_LIMIT, gpus(), workers)
+            devices = gpus()
+            found = environments(len(missing), CPU_COUNT, MEMORY_LIMIT, devices, workers)
             cluster = stack.enter_context(local_cluster(found))
             client = stack.enter_context(Client(cluster))
             client.wait_for_workers(len(cluster.workers))
+            yield client, bool(devices)
         else:
             client = stack.enter_context(connect(scheduler))
-            for run in {run.parameters.get("dataset"): run for run in missing}.values():  # one for each set of data
+            needs = {(run.parameters.get("dataset"), run.parameters.get("target")): run for run in missing}
+            for run in needs.values():  # one for each set of data
                 _refuse_workers(client, run, folder)
-        yield client
+            yield client, {"cuda": True, "cpu": False}.get(os.environ.get("BOOK_DEVICE"))
 
 
 @contextlib.contextmanager
 def connect(scheduler):
     """A Dask client of the scheduler at this address, once it has a worker. Raises ValueError if none answers."""
+    from distributed import Client
+
     try:
         client = Client(scheduler, timeout="5s")
     except (OSError, ValueError) as error:
@@ -251,6 +272,10 @@ def connect(scheduler):
 
 def local_cluster(environments):
     """A Dask cluster on this machine with a worker for each of these environments, {name: value}."""
+    import dask
+    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed.system import MEMORY_LIMIT
+
     options = {"nthreads": 1, "memory_limit": MEMORY_LIMIT // len(environments), "silence_logs": logging.CRITICAL}
     spec = {i: {"cls": Nanny, "options": options | {"env": environment}} for i, environment in enumerate(environments)}
     # What Dask would set for workers stays in this process's environment, and so in that of all it starts later: one
@@ -262,15 +287,16 @@ def local_cluster(environments):
 def _refuse_workers(client, run, folder):
     """Raises ValueError if a worker lacks something that the runs need."""
 
-    def problem(run, mark, dask_worker):  # an inner function is sent as code: it arrives where there is no book, too
+    # An inner function is sent as code: it arrives where there is no book, too.
+    def problem(run, mark, device, dask_worker):
         try:
             from tools.sweep import Run, unfit
         except ImportError as error:
             return f"can't import the book ({error}); start it in the book's folder, with the book's Python"
-        return unfit(Run(**run), mark, dask_worker.state.nthreads)
+        return unfit(Run(**run), mark, device, dask_worker.state.nthreads)
 
-    with tempfile.NamedTemporaryFile(prefix=".mark", dir=folder) as mark:
-        refuse_unfit(client, problem, vars(run), mark.name)
+    with tempfile.NamedTemporaryFile(prefix=".mark", suffix=UNFINISHED, dir=folder) as mark:
+        refuse_unfit(client, problem, vars(run), mark.name, os.environ.get("BOOK_DEVICE"))
 
 
 def refuse_unfit(client, problem, *arguments):
@@ -280,10 +306,11 @@ def refuse_unfit(client, problem, *arguments):
             raise ValueError(f"worker {address} {answer}")
 
 
-def unfit(run, mark, threads):
+def unfit(run, mark, device, threads):
     """Why this worker can't execute `run`, in words, or None.
 
-    mark: a file that the command sees in its folder; threads: how many tasks the worker takes at once.
+    mark: a file that the command sees in its folder; device: the command's BOOK_DEVICE, None if it has none; threads:
+    how many tasks the worker takes at once.
     """
     if threads != 1:
         return f"has {threads} threads, and a run needs a process of its own; start it with --nthreads 1"
@@ -291,7 +318,11 @@ def unfit(run, mark, threads):
         return f"doesn't see {Path(mark).parent}: give a folder that all machines share"
     if version(fingerprint(chapter(run.chapter), {})) != run.code:
         return f"has another version of {run.chapter} or of what it imports: update its copy of the book"
-    if os.environ.get("BOOK_DEVICE") == "cuda":
+    own = os.environ.get("BOOK_DEVICE")
+    if device not in (None, own):
+        has = f"has BOOK_DEVICE={own}" if own else "has no BOOK_DEVICE"
+        return f"{has}, and the command has BOOK_DEVICE={device}: start it with the same, or unset the command's"
+    if own == "cuda":
         try:
             gpus()
         except ValueError as error:
@@ -299,22 +330,41 @@ def unfit(run, mark, threads):
     return _no_data(run.parameters)
 
 
-def _announce(missing, folder, workers):
-    """Says how long it will take, by the times of earlier runs in the folder, else of the run stored in the chapter."""
-    name, budget = missing[0].chapter, missing[0].budget
-    estimate = "how long is known once one has run"
-    for files in (folder.glob(f"{name}-*.ipynb"), [chapter(name)]):
-        books = [load(file).metadata.get("book", {}) for file in files]
-        if books := [book for book in books if book.get("budget") == budget]:
-            seconds = statistics.fmean(book["seconds"] for book in books)
-            total = duration(seconds * math.ceil(len(missing) / workers))
-            estimate = f"about {total} ({duration(seconds)} a run, measured on {books[-1]['device']})"
-            break
+def _announce(missing, folder, workers, gpu):
+    """Says how long it will take, by earlier runs; gpu: whether the workers compute on GPUs, None if it isn't known."""
+    rounds = math.ceil(len(missing) / workers)
+    estimates = [
+        f"about {duration(seconds * rounds)} ({duration(seconds)} a run, measured on {device})"
+        for device, seconds in _times(missing[0], folder, gpu).items()
+    ]
+    estimate = ", or ".join(estimates) or "how long is known once one has run"
     print(f"{len(missing)} to execute on {workers} worker{'s' * (workers > 1)}: {estimate}", flush=True)
+
+
+def _times(run, folder, gpu):
+    """{device: mean seconds of earlier runs of the chapter on this budget}, {} if there are none; gpu: as above.
+
+    Those in the folder tell it best, then the stored ones, then the run that is stored in the chapter.
+    """
+
+    def books(files):
+        return [load(file).metadata.get("book", {}) for file in files]
+
+    for earlier in (books(folder.glob(f"{run.chapter}-*.ipynb")), stored(run.chapter), books([chapter(run.chapter)])):
+        seconds = {}
+        for book in earlier:
+            if book.get("budget") == run.budget and gpu in (None, not book["device"].startswith("CPU")):
+                seconds.setdefault(book["device"], []).append(float(book["seconds"]))
+        if seconds:
+            return {device: statistics.fmean(values) for device, values in seconds.items()}
+    return {}
 
 
 def _execute(client, missing, folder, limit):
     """Has the workers execute the runs, and says so as each one ends. Raises Stop if the others can't succeed."""
+    from distributed import KilledWorker, as_completed
+    from distributed.comm import CommClosedError
+
     futures, waiting, done, start = {}, set(), 0, time.monotonic()
 
     def submit(run):
@@ -367,6 +417,8 @@ def work(run, folder, limit):
     A run is locked while it is executed; the system frees the lock when its owner dies. Raises Stop if the disk is full
     or the book's code is no longer that of the run.
     """
+    from distributed import get_worker
+
     file = _file(run, Path(folder))
     failed = file.parent / "failed" / file.name
     path = chapter(run.chapter)
@@ -376,8 +428,6 @@ def work(run, folder, limit):
                 return "was finished meanwhile"
             if version(fingerprint(path, {})) != run.code:
                 raise Stop(f"{run.chapter}, or code that it imports, was changed meanwhile: start the command again")
-            for partial in file.parent.glob(f".{file.name}.*"):  # left by a worker that was killed while it wrote
-                partial.unlink()
             with _watch(limit, get_worker().memory_manager.memory_limit) as killed:
                 notebook, failure = rerun(path, run.budget, run.parameters)
             if failure and killed:
