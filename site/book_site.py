@@ -1,7 +1,7 @@
 """What the book's site needs and Jupyter Book has no setting for.
 
 Knows: how to serve the widgets from this host, how a cell's output becomes HTML (alt text, the static picture of an
-interactive figure, the book's own records), where the Colab button leads.
+interactive figure, the book's own records), where the buttons lead.
 Doesn't know: what is stale, nor how to execute it (tools/build.py); what the generated pages say (pages.py); how a
 formula is rendered (formulas.py).
 """
@@ -24,6 +24,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 HERE = Path(__file__).parent
 GITHUB = "https://github.com/"
+COLAB = "https://colab.research.google.com/github/"
 COLUMNS = re.compile(r"\S {2,}\S")
 COLAB_READY = (
     "Each chapter has a **Colab** button at its top. Run the first cell there: it fetches the rest of the book."
@@ -107,9 +108,14 @@ def configure(app, config):
 
 
 def say_how_colab_stands(app, docname, source):
-    """Fill the marker of running.md: with an address the button works, without one it says what to do."""
-    has_address = bool(app.config.html_theme_options.get("repository_url"))
-    source[0] = source[0].replace("<!-- COLAB -->", COLAB_READY if has_address else COLAB_NO_ADDRESS)
+    """Fill the markers of running.md and index.md: with an address they lead to Colab, without one to what to do."""
+    options = app.config.html_theme_options
+    url, ready, first = options.get("repository_url"), COLAB_NO_ADDRESS, ""
+    if url:
+        chapter = min(Path(app.srcdir, "chapters").glob("*.ipynb")).name
+        address = f"{url.replace(GITHUB, COLAB)}/blob/{options['repository_branch']}/chapters/{chapter}"
+        ready, first = COLAB_READY, f", or [chapter 1 in Colab]({address})"
+    source[0] = source[0].replace("<!-- COLAB -->", ready).replace("<!-- COLAB, CHAPTER 1 -->", first)
 
 
 def link_to(address, what):
@@ -152,13 +158,17 @@ def name_cells(app, doctree):
                 next(part for part in node if part.get("nb_element") == "cell_code_output").insert(0, link)
 
 
-def show_colab_button(app, pagename, templatename, context, doctree):
-    """One plain button on each chapter instead of the theme's menu with one entry."""
+def show_chapter_buttons(app, pagename, templatename, context, doctree):
+    """On each chapter a plain Colab button instead of the theme's menu with one entry, and a link to its own source."""
     if Path(app.env.doc2path(pagename)).suffix != ".ipynb":
         return
     buttons = context["header_buttons"]
     launch = next((button for button in buttons if button.get("label") == "launch-buttons"), None)
     url = launch["buttons"][0]["url"] if launch else context["pathto"]("running") + "#in-colab"
+    if launch:
+        (links,) = (button["buttons"] for button in buttons if button.get("label") == "source-buttons")
+        source = {"url": url.replace(COLAB, GITHUB), "text": "This chapter", "tooltip": "This chapter's notebook"}
+        links[0] |= source  # the theme's leads to the front page of the repository
     colab = {
         "type": "link",
         "url": url,
@@ -189,9 +199,14 @@ if (!location.hash && performance.getEntriesByType("navigation")[0].type == "nav
 """
 
 
+# For its excerpts the search fetches the pages, which browsers refuse to a page opened from disk.
+NO_EXCERPTS_FROM_DISK = 'DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = location.protocol !== "file:";'
+COPY_BUTTON = {"_static/clipboard.min.js", "_static/copybutton.js"}
+
+
 def load_scripts_where_used(app, pagename, templatename, context, doctree):
     """layout.js on long pages, the figures' host on pages with figures that aren't notebooks, the table's script on the
-    claims page."""
+    claims page; the copy button's on none without something to copy."""
     body = context.get("body", "")
     if Path(app.env.doc2path(pagename)).suffix == ".ipynb" or body.count("<mjx-container") > MANY_FORMULAS:
         app.add_js_file(None, body=UNFINISHED)
@@ -200,6 +215,10 @@ def load_scripts_where_used(app, pagename, templatename, context, doctree):
         app.add_js_file("widget-host.js")
     if 'class="claims"' in body:
         app.add_js_file("claims.js")
+    if pagename == "search":
+        app.add_js_file(None, body=NO_EXCERPTS_FROM_DISK)
+    if "<pre" not in body:
+        context["script_files"] = [js for js in context["script_files"] if js.filename not in COPY_BUTTON]
 
 
 def setup(app):
@@ -214,7 +233,7 @@ def setup(app):
     app.connect("source-read", say_how_colab_stands)
     app.connect("doctree-read", name_cells)
     app.connect("doctree-read", name_equations)
-    app.connect("html-page-context", show_colab_button, priority=600)
+    app.connect("html-page-context", show_chapter_buttons, priority=600)
     app.connect("html-page-context", publishing.offer_card)
     app.connect("build-finished", publishing.write_extras)
     app.connect("html-page-context", show_what_it_takes)

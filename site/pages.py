@@ -89,9 +89,13 @@ def at_a_glance(name, notebook):
     facts = {"Read": f"{max(5, 5 * round(words / WORDS_PER_MINUTE / 5))} min"}
     run = notebook.metadata.get("book")
     if run:
-        gpu = (one for one in reruns.stored(name) if one["budget"] == run["budget"] and one["device"][:3] != "CPU")
-        times = {one["device"]: float(one["seconds"]) for one in (run, *gpu)}
-        facts["Run"] = ", ".join(f"{_time(seconds)} on {_device(device)}" for device, seconds in times.items())
+        times = {_device(run["device"]): _time(run["seconds"])}
+        for other in reruns.stored(name):
+            same = other["budget"] == run["budget"] and other["first_seed"] == str(run["parameters"]["first_seed"])
+            if same and not other["device"].startswith("CPU"):
+                earlier = " (earlier code)" * _is_earlier(other, run)
+                times.setdefault(_device(other["device"]) + earlier, _time(float(other["seconds"])))
+        facts["Run"] = ", ".join(f"{time} on {device}" for device, time in times.items())
     needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
     return facts | ({"Needs": needs} if needs else {})
 
@@ -145,7 +149,7 @@ def _reruns(name, notebook):
     for (device, budget), runs in _grouped(reruns.stored(name), "device", "budget"):
         where = device.partition(" (")[0].removeprefix("NVIDIA ") + f", {budget}" * (budget != "laptop")
         earlier = run and any(_is_earlier(other, run) for other in runs)
-        for claim, (k, n) in reruns.held(runs).items():
+        for claim, (k, n) in reruns.held(runs, notebook).items():
             text = f"{where}: {k} of {n}".replace(" ", NO_BREAK)
             texts.setdefault(claim, []).append(escape(text) + " (earlier code)" * bool(earlier))
     return {claim: "<br>".join(lines) for claim, lines in texts.items()}
@@ -224,8 +228,8 @@ def status_page(notebooks):
 
 def _summary(device, budget, runs, shown):
     """One line, as HTML, about stored runs of one device and budget; shown: the run on the site."""
-    counts, seconds = reruns.held(runs).values(), [float(run["seconds"]) for run in runs]
-    held, checked = sum(k for k, _ in counts), sum(n for _, n in counts)
+    held, checked = (sum(int(run[column]) for run in runs) for column in ("held", "claims"))
+    seconds = [float(run["seconds"]) for run in runs]
     slowest, times = _time(max(seconds)), " each at most" if len(runs) > 1 else ""
     date = max(run["date"] for run in runs)
     return (

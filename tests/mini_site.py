@@ -41,7 +41,8 @@ SOURCES = """\
 * A. Zorn: [A later one](https://example.org/z), 2001.
 * Y.-B. Abel, C. Cantor: [An earlier one](https://example.org/a), 1999.
 """
-INDEX = "# Mini book\n\n<!-- screen -->\n\n<!-- FIGURE race -->\n\n<!-- /screen -->\n\n<!-- PATH -->\n"
+INDEX = "# Mini book\n\n<!-- screen -->\n\n<!-- FIGURE race -->\n\n<!-- /screen -->\n\n<!-- PATH -->\n\n"
+INDEX += "`make lab`<!-- COLAB, CHAPTER 1 -->\n"
 GENERATED = ("claims", "status", "bibliography")
 BAR = "0" * 32  # model of a progress bar, as tqdm leaves one behind
 

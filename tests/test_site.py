@@ -9,11 +9,13 @@ from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from fontTools.ttLib import TTFont
 from PIL import Image
 
 from tests import mini_site
+from tools.notebooks import chapters
 
 ADDRESS = "https://github.com/owner/book"
 CHAPTER = f"chapters/{mini_site.NAME}.html"
@@ -76,13 +78,15 @@ def test_solution_is_folded_behind_its_own_words(site):
     assert "Show solution" in cell(site, "solution").find("details").find("summary").text
 
 
-def test_no_page_loads_mathjax_and_only_pages_with_figures_load_their_host(site):
+def test_page_loads_the_scripts_that_it_uses_and_no_other(site):
     def scripts(name):
         return " ".join(f"{script.get('src', '')} {script.text}" for script in page(site, name).find_all("script"))
 
     for name in (CHAPTER, "index.html", "claims.html", "status.html", "running.html"):
         assert "mathjax" not in scripts(name).lower()
         assert ("widget-host" in scripts(name)) == (name in (CHAPTER, "index.html"))
+        copies = bool(page(site, name).find("pre"))
+        assert [script in scripts(name) for script in ("clipboard.min.js", "copybutton.js")] == [copies, copies]
     assert "claims.js" in scripts("claims.html") and "claims.js" not in scripts(CHAPTER)
     assert not list(site.rglob("tex-*.js"))
 
@@ -132,6 +136,14 @@ def test_page_has_one_stylesheet_and_no_script_that_blocks(all_pages):
         if path.name != "404.html" and "_static" not in path.parts:
             assert len(parsed.find_all("link", rel="stylesheet")) == 1, path
             assert all(script.has_attr("defer") for script in parsed.find_all("script", src=True)), path
+
+
+def test_page_has_an_icon_and_its_figures_load_late(all_pages):
+    for path, parsed in all_pages:
+        if "_static" not in path.parts:
+            icon = parsed.find("link", rel="icon")["href"]
+            assert icon == "data:," or (path.parent / icon).is_file(), path
+            assert all(image["loading"] == "lazy" for image in parsed.select("article img")), path
 
 
 def test_stylesheet_has_the_icons_in_use_alone_and_all_that_it_refers_to(site):
@@ -215,6 +227,16 @@ def test_chapter_says_what_it_takes_and_gives_its_executed_notebook(site):
     assert not page(site, "running.html").find(class_="glance")
 
 
+def test_it_is_known_of_every_chapter_what_it_needs():
+    needs = yaml.safe_load(mini_site.pages().NEEDS.read_text(encoding="utf-8"))
+    assert list(needs) == [path.stem for path in chapters()]
+
+
+def test_chapter_leads_to_the_pages_before_and_after(site):
+    links = page(site, CHAPTER).select(".prev-next-area a")
+    assert [link["href"] for link in links] == ["../index.html", "../claims.html"]
+
+
 def test_equations_and_figures_can_be_linked_to(site):
     parsed = page(site, CHAPTER)
     (equation,) = parsed.find_all("div", class_="math")
@@ -282,7 +304,10 @@ def test_with_addresses_the_site_is_complete(tmp_path):
     (button,) = page(site, CHAPTER).find_all(class_="btn-colab")
     colab = "https://colab.research.google.com/github/owner/book/blob/main/"
     assert button["href"] == f"{colab}chapters/{mini_site.NAME}.ipynb"
-    assert page(site, CHAPTER).find(class_="btn-source-repository-button")["href"] == ADDRESS
+    assert page(site, "index.html").article.find("a", string="chapter 1 in Colab")["href"] == button["href"]
+    source = page(site, CHAPTER).find(class_="btn-source-repository-button")
+    assert source["href"] == f"{ADDRESS}/blob/main/chapters/{mini_site.NAME}.ipynb"
+    assert page(site, "index.html").find(class_="btn-source-repository-button")["href"] == ADDRESS
     assert "has no address" not in (site / "running.html").read_text(encoding="utf-8")
 
 

@@ -43,7 +43,6 @@ def test_figure_takes_the_place_of_its_picture(interactive, css):
     figure = interactive(css)
     assert figure.is_visible() and figure.get_attribute("aria-label").startswith("Interactive figure: ")
     assert figure.page.locator(f"#cell-{css} .interactive > img").is_hidden()
-    assert figure.page.complaints == []
 
 
 @FIGURES
@@ -125,13 +124,13 @@ def test_pictures_stand_if_the_figures_fail(mini, visit):
     pictures = broken.locator(".interactive img").all()
     assert len(pictures) == len(mini_site.INTERACTIVE) and all(picture.is_visible() for picture in pictures)
     assert sum("could not start" in complaint for complaint in broken.complaints) == len(pictures)
+    broken.complaints.clear()
 
 
 def test_page_works_when_opened_from_disk(mini, visit):
     page = visit((mini[0] / "chapters" / f"{mini_site.NAME}.html").as_uri())
     start_figures(page)
     page.locator("mjx-container").first.wait_for()
-    assert page.complaints == []
 
 
 @FIGURES

@@ -2,9 +2,11 @@
 
 import pytest
 
+from tests import mini_site
 from tests.browser.conftest import PAGES, start_figures
 
 PHONE = 360
+OPACITY = "link => getComputedStyle(link).opacity"
 CHAPTER = next((name for name in PAGES if name.startswith("chapters/")), PAGES[0])
 # In a figure a part of what has the focus may show it, in a form the frame around.
 FOCUSED = """() => {
@@ -40,6 +42,16 @@ def test_whatever_has_the_focus_shows_it(home, visit, name, width):
         stops += 1
         assert stops < 1000, "the keyboard never leaves the page"
     assert stops
+
+
+@pytest.mark.parametrize("kind", ["h2 > a", ".linked:has(.math) > a", ".cell_output > .linked > a"])
+def test_link_to_a_place_is_within_reach_of_keyboard_and_finger(mini, visit, kind):
+    for options, opacity in (({}, "0"), ({"is_mobile": True, "has_touch": True}, "1")):
+        page = visit(f"{mini[1]}/chapters/{mini_site.NAME}.html", **options)
+        link = page.locator(f"article {kind}.headerlink").first
+        assert link.evaluate(OPACITY) == opacity
+        link.focus()
+        assert link.evaluate("link => link === document.activeElement") and link.evaluate(OPACITY) == "1"
 
 
 def test_first_stop_skips_to_the_text(home, visit):
