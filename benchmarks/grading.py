@@ -55,7 +55,7 @@ def own_cells(submission, course, tests):
 
 
 def compare(folder, course, tests):
-    """{contestant: milliseconds for a submission, in each turn}."""
+    """{contestant: milliseconds for a submission, in each turn}, and course.grade's for the first, cold submission."""
     nbgrader.main([course.name, "-o", str(folder / "source")])
     name = course.name
     real_nbgrader.run(folder, "generate_assignment", name)
@@ -72,10 +72,12 @@ def compare(folder, course, tests):
             seconds(lambda: real_nbgrader.run(folder, "autograde", name, "--create")),  # what it has graded, it skips
             own_cells(submission, course, tests),
         ]
-        if turn:  # the first one starts the sandboxes and nbgrader's database
-            for values, second in zip(times.values(), took, strict=True):
-                values.append(1000 * second)
-    return times
+        if not turn:  # it starts the sandboxes, and makes nbgrader's database
+            cold = 1000 * took[0]
+            continue
+        for values, second in zip(times.values(), took, strict=True):
+            values.append(1000 * second)
+    return times, cold
 
 
 def memory_over_many(folder, course, tests):
@@ -106,11 +108,12 @@ def main():
     tests = hidden.load(hidden.FOLDER, course)
     folder = Path(tempfile.mkdtemp())
     try:
-        times = compare(folder, course, tests)
+        times, cold = compare(folder, course, tests)
         print_table(f"A submission of {course.name}, all exercises solved", times)
         print_ratio(times, THEIRS, OURS)
         beyond = [ours - own for ours, own in zip(times[OURS], times[OWN], strict=True)]
         print(f"course.grade beyond the cells' own time: {statistics.median(beyond):.0f} ms, at most {max(beyond):.0f}")
+        print(f"the first submission of a batch, which starts the sandboxes: {cold:.0f} ms")
         took, samples = memory_over_many(folder, course, tests)
     finally:
         shutil.rmtree(folder)

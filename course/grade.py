@@ -15,13 +15,14 @@ import logging
 import os
 import sys
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 from distributed import Client, as_completed
 from distributed.utils import silence_logging_cmgr
 
 from course import chapter as chapters
-from course import feedback, gradebook, hidden, sandbox, submissions, variants, worker
+from course import feedback, gradebook, hidden, leaning, sandbox, submissions, variants, worker
 from tools.files import store_text
 from tools.notebooks import ROOT, chapter, fingerprint, version
 from tools.sweep import connect, local_cluster, refuse_unfit
@@ -29,8 +30,14 @@ from tools.sweep import connect, local_cluster, refuse_unfit
 SECONDS = 30  # of one answer with its check, or with its hidden tests
 NOT_WRITTEN = "not written: the cell with the line `# EXERCISE: {}` is as it was handed out, and no other one counts"
 DISAGREES = (
-    "The check passed where your code ran, but your code doesn't return what the solution returns: no points for it."
+    "The check passed where your code ran, but hidden tests that ask for the same found that your code doesn't give"
+    " what the solution gives: no points for the check."
 )
+FORBIDDEN = (
+    "The check passed where your code ran, but your code has {}: this exercise asks you to write out what a function"
+    " of torch would do for you, without another way to it. No points for the check."
+)
+UNREAD = "\nA cell of yours is no Python, so nothing in it is defined ({})."
 
 
 def grade(submission, course, tests, protected=True, seconds=SECONDS):
@@ -50,7 +57,9 @@ def grade(submission, course, tests, protected=True, seconds=SECONDS):
     for name, exercise in course.exercises.items():
         if name in checked:
             passed = _passed(tested[name], name, course, tests, seed)
-            entry = _judge(exercise, checked[name], passed)
+            entry = _judge(exercise, checked[name], passed, _objection(submission, course, name))
+            if submission.unread and not entry["checked"]:
+                entry["text"] += UNREAD.format(submission.unread)
         else:
             text = (
                 NOT_WRITTEN.format(name) if name in submission.answers else f"no cell has the line `# EXERCISE: {name}`"
@@ -75,8 +84,38 @@ def jobs(submission, course, tests):
         exercise = course.exercises[name]
         if source.strip() != exercise.stub.strip():
             names = {"id": name, "exercise": name, "name": exercise.answer, "seed": seed, "check": exercise.check}
-            found.append(names | {"imports": course.imports, "own": submission.own, "answer": source})
+            own = [one.source for one in _leans(submission, course, name)[1]]
+            found.append(names | {"imports": course.imports, "own": own, "answer": source})
     return [job | check for job in found], [job | more for job in found]
+
+
+def _leans(submission, course, name):
+    """The Statements of an answer's cell, and those of the chapter and the student's own cells that it leans on.
+
+    Of a cell that can't be read both lists are empty.
+    """
+    answer = course.exercises[name].answer
+    try:
+        cell = leaning.statements(submission.answers[name])
+    except leaning.UNREADABLE:
+        return [], []
+    uses = {answer}.union(*(one.uses for one in leaning.reached([answer], cell)))
+    return cell, leaning.reached(uses, [*_statements(course.definitions), *_statements(submission.own)])
+
+
+@lru_cache(maxsize=2)  # of a chapter, and of a submission whose answers are looked at one after another
+def _statements(sources):
+    found = []
+    for source in sources:
+        with contextlib.suppress(*leaning.UNREADABLE):  # nested so deeply that it depends on who reads it
+            found += leaning.statements(source)
+    return found
+
+
+def _objection(submission, course, name):
+    """What is forbidden in an answer, in words, or None. Its source says so, out of reach of the answer's process."""
+    found = leaning.forbidden(course.module, name, course.exercises[name].answer, *_leans(submission, course, name))
+    return found and FORBIDDEN.format(found)
 
 
 def _passed(result, name, course, tests, seed):
@@ -97,11 +136,13 @@ def expected(name, exercise, source, seed):
     return {function.__name__: hidden.flatten(hidden.run(function, answer, seed)) for function in found}
 
 
-def _judge(exercise, checked, passed):
+def _judge(exercise, checked, passed, objection=None):
     right = checked.get("checked") is True
     text = str(checked.get("text") or checked.get("raised") or "")[: worker.TEXT].strip()
     text = text.encode(errors="replace").decode()  # half a surrogate pair can't be written to a page
-    if right and not next(iter(passed.values())):
+    if right and objection:
+        right, text = False, objection
+    elif right and not all(hidden.confirming(passed).values()):
         text = DISAGREES
     points = round(sum(hidden.shares(exercise.points, right, passed)), 2)
     return {"points": points, "text": text, "checked": right, "passed": passed}
@@ -113,7 +154,8 @@ def grade_all(course, found, tests, output, workers=None, scheduler=None, protec
     workers: how many at a time on this machine, by default one for each core; scheduler: of a Dask cluster instead.
     """
     basis = _basis(course, tests)
-    places = {_place(submission, [str(seconds), *basis], output): submission for submission in found}
+    limits = [str(seconds), str(protected)]
+    places = {_place(submission, [*limits, *basis], output): submission for submission in found}
     missing = {place: submission for place, submission in places.items() if not place.exists()}
     print(f"{len(found)} submissions of {course.name}, {len(found) - len(missing)} graded already", flush=True)
     failed = []
@@ -187,7 +229,7 @@ def unfit(name, tests, basis, protected, threads):
     if threads != 1:
         return f"has {threads} threads, and grading needs a process of its own; start it with --nthreads 1"
     if _basis(chapters.load(name), tests) != basis:
-        return f"has another version of {name}, of its checks or of the grader: update its copy of the book"
+        return f"has another version of {name}, of its checks, the grader, Python, torch or NumPy: make them the same"
     try:
         if protected:
             sandbox.refuse_unprotected()
@@ -197,10 +239,12 @@ def unfit(name, tests, basis, protected, threads):
 
 
 def _basis(course, tests):
-    """All that marks depend on besides the submission: the chapter and its checks, the hidden tests, the grader."""
+    """All that marks depend on besides the submission and its limits: the chapter and its checks, the hidden tests, the
+    grader, the packages that compute."""
     code = version(fingerprint(chapter(course.name), {}))
     grader = [file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))]
-    return [code, repr(course), tests[0], *grader]
+    packages = [sys.version, *(f"{name} {metadata.version(name)}" for name in ("torch", "numpy"))]
+    return [code, repr(course), tests[0], *grader, *packages]
 
 
 def _place(submission, basis, output):

@@ -26,6 +26,10 @@ from tools.parameters import inject
 
 KEPT = {"setup", "parameters"}  # tags that say more than how the site shows a cell
 YOUR_TURN = "> ✏️ **Your turn:** `{}`, {} points. Write into the next cell; the cell behind it says how far you are."
+MAY_USE = (
+    "**What your answers may use** where they are graded: the chapter's imports, functions, classes and constants, and"
+    " what your own cells define. Data and results that other cells of the chapter compute are not there."
+)
 ID = re.compile(r"\w[\w.@+' -]*")  # the grader finds it in the file's name
 PRICE = re.compile(r"^Difficulty (\S+) · importance \S+ · (\d+ minutes) · (\d+) points · `([\w-]+)`", re.MULTILINE)
 
@@ -62,11 +66,12 @@ def _table(notebook, course):
     prices = {found[3]: found for found in (match.groups() for match in PRICE.finditer(text))}
     rows = [f"| `{name}` | {prices[name][2]} | {prices[name][0]} | {prices[name][1]} |" for name in course.exercises]
     lines = ["| exercise | points | difficulty | time |", "|---|---|---|---|", *rows]
-    return "\n".join(["**Your work** is in section Exercises, behind each ✏️:", "", *lines])
+    return "\n".join(["**Your work** is in section Exercises, behind each ✏️:", "", *lines, "", MAY_USE])
 
 
 def refuse_leaks(notebook, course, tests=hidden.FOLDER):
-    """Raises ValueError if the copy holds a line of a solution, a marker, or a line of the hidden tests in a folder.
+    """Raises ValueError if the copy holds a line of a solution, a marker, or a line of the hidden tests in a folder, or
+    an exercise's cell that isn't its stub.
 
     Every text in it is searched: cells, outputs, metadata. Not found: what was rewritten with other names, and a line
     that the chapter itself has as well.
@@ -80,6 +85,11 @@ def refuse_leaks(notebook, course, tests=hidden.FOLDER):
             raise ValueError(
                 f"the copy of {course.name} would hold the solution of {name}: no ### BEGIN SOLUTION and ### END"
                 " SOLUTION stand around it"
+            )
+        if [exercise.stub] != [cell.source for cell in code_cells(notebook) if name in MARK.findall(cell.source)]:
+            raise ValueError(
+                f"the copy of {course.name} would hold the solution of {name}, or a part of it: expected one cell"
+                f" `# EXERCISE: {name}`, as its stub"
             )
         bodies = (body[0] for body in SOLUTION.finditer(exercise.solution))
         solutions[name] = [line for body in bodies for line in _lines(body, 12)]

@@ -4,7 +4,8 @@ A file <folder>/<module>.py holds `TESTS = {exercise: [function, ...]}`; it impo
 function takes (answer, generator) and returns what the answer gave: tensors, numbers, strings, None, and lists, tuples
 and dicts of these. It never judges: the grader runs it with the solution, too, and compares. The first function of an
 exercise is its ordinary case, the others go further. What the ordinary case gives must depend on the generator: what is
-the same for all can be told by somebody who hasn't solved the exercise.
+the same for all can be told by somebody who hasn't solved the exercise. The check runs in the answer's own process, so
+nobody believes it alone: its points need all hidden tests but those whose names begin with `beyond_`.
 """
 
 import math
@@ -14,7 +15,8 @@ import torch
 
 FOLDER = Path(__file__).resolve().parent.parent / "hidden_tests"  # the public example
 TOLERANCE = 1e-4  # of the largest expected value: float32 keeps 7 digits, and sums in another order lose two or three
-CHECK_SHARE = 3 / 5  # of an exercise's points, for the chapter's own check and the ordinary case; the rest is hidden
+CHECK_SHARE = 3 / 5  # of an exercise's points, for the chapter's own check; the rest is for hidden tests
+BEYOND = "beyond_"  # begins the name of a hidden test that asks for more than the check
 
 
 def load(folder, chapter):
@@ -35,9 +37,9 @@ def load(folder, chapter):
             f"{file}: TESTS must name the exercises of {chapter.name} and no others; see {', '.join(wrong)}"
         )
     for name, found in tests.items():
-        if len(found) < 2 or not all(map(callable, found)):
+        if len(found) < 2 or not all(map(callable, found)) or found[0].__name__.startswith(BEYOND):
             raise ValueError(
-                f"{file}: TESTS[{name!r}] must be a list of functions, the ordinary case and one more at least"
+                f"{file}: TESTS[{name!r}] must be a list of functions, the ordinary case (not {BEYOND}...) and more"
             )
     return source, {name: [function.__name__ for function in found] for name, found in tests.items()}
 
@@ -105,6 +107,11 @@ def _same(actual, expected):
     return bool(torch.isclose(a, e, rtol=0, atol=allowed, equal_nan=True).all())
 
 
+def confirming(tests):
+    """Those of {name: anything} on which the points of the check depend."""
+    return {name: value for name, value in tests.items() if not name.startswith(BEYOND)}
+
+
 def shares(points, checked, passed):
     """What is earned of so many points, with the check and with the further hidden tests: two numbers.
 
@@ -113,5 +120,5 @@ def shares(points, checked, passed):
     """
     ordinary, *further = passed.values()
     rest = points * (1 - CHECK_SHARE) * sum(further) / len(further)
-    earned = points * CHECK_SHARE * (checked and ordinary), rest * ordinary
+    earned = points * CHECK_SHARE * (checked and all(confirming(passed).values())), rest * ordinary
     return tuple(math.floor(100 * part + 0.5) / 100 for part in earned)

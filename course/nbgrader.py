@@ -46,9 +46,9 @@ def source_notebook(name, folder=hidden.FOLDER):
 
 
 def _with_hidden(check, exercise, tests, course, folder):
-    """The hidden tests' cells behind a check; the ordinary case goes into the check's own cell, as its points do.
+    """The hidden tests' cells behind a check; those on which its points depend go into the check's own cell.
 
-    It comes first in the others, too: without it none of them counts.
+    The ordinary case comes first in the others, too: without it none of them counts.
     """
 
     def call(*names):
@@ -56,7 +56,7 @@ def _with_hidden(check, exercise, tests, course, folder):
         return HIDDEN.format("\n".join(f"compare({about}, {name!r}, {exercise.answer})" for name in names))
 
     ordinary, *further = tests[exercise.name]
-    check.source += f"\n{call(ordinary)}"
+    check.source += f"\n{call(*hidden.confirming(dict.fromkeys(tests[exercise.name])))}"
     check.metadata.nbgrader.points = exercise.points * hidden.CHECK_SHARE
     cells = []
     for number, test in enumerate(further, 1):

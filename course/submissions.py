@@ -11,11 +11,13 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import nbformat
+import yaml
 
+from course import leaning
 from course.chapter import MARK
 from tools.notebooks import chapter, code_cells, read
 
@@ -32,7 +34,8 @@ TOO_LARGE = f"has more than {BYTES >> 20} MB, or {PARTS:,} parts: {CLEAR}"
 
 @dataclass(frozen=True)
 class Submission:
-    """student: ID; file: as handed in; answers: {exercise: source}; own: definitions in cells that the student added.
+    """student: ID; file: as handed in; answers: {exercise: source}; own: what cells that the student added, and the
+    answers, define, statement by statement; unread: what Python says of the first added cell that is no Python.
 
     problem: why nothing in it can be graded, or None.
     """
@@ -40,7 +43,8 @@ class Submission:
     student: str
     file: str
     answers: dict
-    own: str = ""
+    own: tuple = ()
+    unread: str | None = None
     problem: str | None = None
 
 
@@ -50,14 +54,18 @@ def collect(path, course):
     path: Path; course: the Chapter that was handed out. Raises ValueError if there is no notebook at all.
     """
     known = {_plain(cell.source) for cell in code_cells(read(chapter(course.name)))}
-    found, others = [], {}
+    found, others, whose = [], {}, {}
     for name, content in _files(Path(path)):
         if _is_notebook(name):
             found.append(_submission(name, content, course, known))
+        elif _says_whose(name):
+            whose |= _submitters(name, content)
         elif student := _on_platform(name):
             others[student] = name
         else:
             print(f"Passed over, since it is no notebook (.ipynb): {name}")
+    found = [replace(submission, student=whose.get(submission.student, submission.student)) for submission in found]
+    others = {whose.get(student, student): name for student, name in others.items()}
     for student in sorted(others.keys() - {submission.student for submission in found}):
         found.append(
             Submission(student, others[student], {}, problem="is no notebook (.ipynb), and there is none beside it")
@@ -73,13 +81,13 @@ def collect(path, course):
 
 
 def _files(path):
-    """Pairs (name, content) of what was handed in; content is None where a file is no notebook, or too large."""
+    """Pairs (name, content) of what was handed in; content is None where a file isn't read, or too large."""
     if path.suffix == ".zip" and path.is_file():
         try:
             with zipfile.ZipFile(path) as archive:
                 for info in sorted(archive.infolist(), key=lambda info: info.filename):
                     if _wanted(info.filename):
-                        yield info.filename, _member(archive, info) if _is_notebook(info.filename) else None
+                        yield info.filename, _member(archive, info) if _is_read(info.filename) else None
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} can't be read as a zip file ({error}): download it again") from None
         return
@@ -89,7 +97,7 @@ def _files(path):
     for file in files:
         name = file.name if path.is_file() else file.relative_to(path).as_posix()
         if _wanted(name):
-            yield name, file.read_bytes() if _is_notebook(name) and file.stat().st_size <= BYTES else None
+            yield name, file.read_bytes() if _is_read(name) and file.stat().st_size <= BYTES else None
 
 
 def _member(archive, info):
@@ -111,6 +119,24 @@ def _wanted(name):
 def _is_notebook(name):
     """Whether a file's name is that of a notebook; some browsers put .json or .txt behind it."""
     return ".ipynb" in (suffix.lower() for suffix in PurePosixPath(name).suffixes)
+
+
+def _says_whose(name):
+    """Whether a file is Gradescope's list of submitters, and none that a student has put into a submission."""
+    return PurePosixPath(name).name == "submission_metadata.yml" and not _on_platform(name)
+
+
+def _is_read(name):
+    return _is_notebook(name) or _says_whose(name)
+
+
+def _submitters(name, content):
+    """{folder of a submission: email address of its first submitter} in Gradescope's list. Raises ValueError."""
+    try:
+        submitters = {folder: about[":submitters"][0] for folder, about in yaml.safe_load(content).items()}
+        return {folder: str(first[":email"]) for folder, first in submitters.items()}
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{name}: expected Gradescope's list of submitters ({error}); export it again") from None
 
 
 def student_of(name, handed_out=""):
@@ -149,12 +175,12 @@ def _submission(name, content, course, known):
     try:
         notebook = _parse(content.decode("utf-8-sig"))
         sources = [str(cell.source).replace("\r\n", "\n") for cell in code_cells(notebook)]
-        language = str(notebook.metadata.get("kernelspec", {}).get("language") or "python")
+        language = _language(notebook.metadata)
     except Exception as error:  # a broken file breaks nbformat in many ways; the file is always at fault
         return Submission(student, name, {}, problem=UNREADABLE.format(type(error).__name__))
     if language.lower() != "python":
         return Submission(student, name, {}, problem=f"was run with a kernel for {language}, not Python")
-    answers, own = {}, []
+    answers, own, unread = {}, [], []
     for source in sources:
         marked = MARK.findall(source)  # several if cells were merged
         if len(source) > LONG:
@@ -164,41 +190,49 @@ def _submission(name, content, course, known):
             if _plain(source) != _plain(exercise.stub) or exercise.name not in answers:
                 answers[exercise.name] = _without_magics(source)
         if not marked and _plain(source) not in known:
-            own += _definitions(source)
+            own += _definitions(source, unread)
     for exercise, source in answers.items():  # a helper may stand in the cell of another exercise
         if _plain(source) != _plain(course.exercises[exercise].stub):
-            own += _definitions(source)
+            own += _definitions(source, [])  # what can't be read there, its own feedback says
     if not answers:
         marks = "no cell has a line `# EXERCISE: <id>` of this chapter"
         return Submission(student, name, {}, problem=f"answers nothing: {marks}; is it the right chapter?")
-    return Submission(student, name, answers, "\n".join(own))
+    return Submission(student, name, answers, tuple(own), next(iter(unread), None))
 
 
 def _parse(text):
     """A notebook's JSON as nbformat 4, also where an editor has left out what nbformat insists on."""
     content = json.loads(text)
     if "cells" in content:
-        content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}} | content
+        content = {"nbformat": 4, "nbformat_minor": 5} | content
+        content["metadata"] = {name: value for name, value in (content.get("metadata") or {}).items() if value}
         for number, cell in enumerate(content["cells"]):
             cell.setdefault("metadata", {})
+            cell.setdefault("source", "")
             if content["nbformat_minor"] >= 5:
                 cell.setdefault("id", f"cell-{number}")
     return nbformat.reads(json.dumps(content), as_version=4)
 
 
-def _definitions(source):
-    """The imports, functions, classes and constants of a cell that the student added: an answer may lean on them."""
+def _language(metadata):
+    """The language that a notebook was run in, by its kernel, or as its editor wrote it down."""
+    return str(
+        metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name") or "python"
+    )
+
+
+def _definitions(source, unread):
+    """Those statements of a cell that define something: an answer may lean on them.
+
+    unread: list, to which is added what Python says of a cell that it can't read.
+    """
     try:
-        return [ast.unparse(node) for node in ast.parse(_without_magics(source)).body if _defines(node)]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-
-
-def _defines(node):
-    if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-        calls = any(isinstance(part, ast.Call) for part in ast.walk(node.value))
-        return isinstance(node.value, ast.Lambda) or not calls
-    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+        return [one.source for one in leaning.statements(_without_magics(source)) if one.binds]
+    except SyntaxError as error:
+        unread.append(f"SyntaxError in line {error.lineno}, `{(error.text or '').strip()[:80]}`: {error.msg}")
+    except leaning.UNREADABLE as error:
+        unread.append(type(error).__name__)
+    return []
 
 
 def _without_magics(source):
@@ -207,7 +241,7 @@ def _without_magics(source):
         ast.parse(source)
     except SyntaxError:
         return MAGIC.sub(r"\1pass", source)
-    except (ValueError, RecursionError, MemoryError):
+    except leaning.UNREADABLE:
         pass
     return source
 

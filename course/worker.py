@@ -213,10 +213,10 @@ def work(job):
         seed(job["seed"])
     namespace = {"__name__": "__main__"}
     exec(job["imports"], namespace)
-    for statement in ast.parse(job["own"]).body:
+    for statement in job["own"]:
         # One may fail, such as the import of a module that is not here; it matters only to an answer that uses it.
         with contextlib.suppress(Exception):
-            exec(compile(ast.Module([statement], []), "your own cells", "exec"), namespace)
+            exec(compile(statement, "your own cells", "exec"), namespace)
     cell = "your cell"
     linecache.cache[cell] = (len(job["answer"]), None, job["answer"].splitlines(keepends=True), cell)  # for messages
     failed = execute(job["answer"], job["name"], namespace)

@@ -103,9 +103,9 @@ class Pretrained(nn.Module):
 
 
 def task(generator, classes):
-    """Batches whose classes lie far apart."""
+    """Batches of several sizes, whose classes lie far apart."""
     centres = 3 * torch.randn(classes, 6, generator=generator)
-    labels = [torch.randint(classes, (20,), generator=generator) for _ in range(6)]
+    labels = [torch.randint(classes, (n,), generator=generator) for n in (20, 9, 26, 14, 20, 5)]
     return [(centres[y] + torch.randn(len(y), 6, generator=generator) / 3, y) for y in labels]
 
 

@@ -52,15 +52,23 @@ def softmax_rows(softmax_backward, generator):
 
 
 def softmax_certain(softmax_backward, generator):
-    """Nearly all of the probability on one class, in float32."""
+    """Nearly all of the probability on one class, in float32; all of it."""
     p = (30 * randn(generator, 5, 9)).softmax(1).float()
-    return softmax_backward(p, randn(generator, 5, 9).float())
+    gradient = randn(generator, 5, 9).float()
+    return softmax_backward(p, gradient), softmax_backward(torch.eye(9)[:5], gradient)
 
 
 def softmax_single(softmax_backward, generator):
-    """A single row; a single class."""
-    one = softmax_backward(randn(generator, 1, 3).softmax(1), randn(generator, 1, 3))
-    return one, softmax_backward(torch.ones(4, 1).double(), randn(generator, 4, 1))
+    """A single row, and its inputs afterwards; a single class."""
+    p, gradient = randn(generator, 1, 3).softmax(1), randn(generator, 1, 3)
+    one = softmax_backward(p, gradient)
+    return one, p, gradient, softmax_backward(torch.ones(4, 1).double(), randn(generator, 4, 1))
+
+
+def beyond_wide(softmax_backward, generator):
+    """So many classes that the Jacobians of 64 rows are larger than the memory an answer may take."""
+    p = randn(generator, 64, 5000).softmax(1)
+    return softmax_backward(p, randn(generator, 64, 5000))[:, :3]
 
 
 def layer_norm(layer_norm_backward, generator):
@@ -75,16 +83,23 @@ def layer_norm_flat(layer_norm_backward, generator):
 
 
 def layer_norm_single(layer_norm_backward, generator):
-    """One row, in float32."""
+    """One row, in float32, and the inputs afterwards."""
     x, gamma, gradient = (randn(generator, *shape).float() for shape in ((1, 8), (8,), (1, 8)))
-    return layer_norm_backward(x, gamma, gradient)
+    return layer_norm_backward(x, gamma, gradient), x, gamma, gradient
 
 
 def slope(numerical_gradient, generator):
     """A quadratic, for which any step is exact; how often it is called."""
     A, x, calls = randn(generator, 5, 5), randn(generator, 5), []
     gradient = numerical_gradient(lambda x: calls.append(1) or (x @ A @ x).item(), x)
-    return gradient, len(calls), x
+    return gradient, str(gradient.dtype), len(calls), x
+
+
+def slope_bent(numerical_gradient, generator):
+    """A function that bends within a sixtieth of x, for x of two sizes; an entry is 0."""
+    x = randn(generator, 6)
+    x[2] = 0.0
+    return [numerical_gradient(lambda x, s=s: (60 / s * x).sin().sum().item(), s * x) for s in (1, 1e-3)]
 
 
 def slope_large(numerical_gradient, generator):
@@ -94,9 +109,10 @@ def slope_large(numerical_gradient, generator):
 
 
 def slope_matrix(numerical_gradient, generator):
-    """x with two dimensions."""
+    """x with two dimensions, which stays as it was."""
     x, w = randn(generator, 3, 2), randn(generator, 3, 2)
-    return numerical_gradient(lambda x: (w * x.square()).sum().item(), x)
+    before = x.clone()
+    return numerical_gradient(lambda x: (w * x.square()).sum().item(), x), x - before
 
 
 def filled(model, generator):
@@ -138,8 +154,8 @@ def mended_start(Net, generator):
 
 TESTS = {
     "backward": [small_graphs, root_in_the_middle, long_chain],
-    "softmax-backward": [softmax_rows, softmax_certain, softmax_single],
+    "softmax-backward": [softmax_rows, softmax_certain, softmax_single, beyond_wide],
     "layer-norm-backward": [layer_norm, layer_norm_flat, layer_norm_single],
-    "gradient-check": [slope, slope_large, slope_matrix],
+    "gradient-check": [slope, slope_large, slope_bent, slope_matrix],
     "mend-leaks": [mended_losses, mended_outliers, mended_start],
 }

@@ -65,13 +65,14 @@ class Small(nn.Module):
     def __init__(self, generator):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
         self.head = nn.Linear(4, 5)
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
 
     def forward(self, images):
-        return self.head(self.conv(images).tanh().mean((2, 3)).square())
+        return self.head(self.norm(self.conv(images)).tanh().mean((2, 3)).square())
 
 
 def cam(answer, generator, n=3):
@@ -91,10 +92,10 @@ def heat_alone(grad_cam, generator):
 
 
 def net_as_before(grad_cam, generator):
-    """The net afterwards: no hook is left, it computes what it did."""
+    """The net afterwards: no hook is left, it is what it was, and computes what it did."""
     _, net, images = cam(grad_cam, generator)
     grads = [p.grad is None and p.requires_grad for p in net.parameters()]
-    return len(net.conv._forward_hooks), net.training, grads, net(images)
+    return len(net.conv._forward_hooks), net.training, grads, net(images), net.state_dict()
 
 
 def mended(Net, generator, n, height, width, **options):

@@ -26,8 +26,9 @@ def extreme(answer, generator):
 
 
 def single(answer, generator):
-    """One image, in float32."""
-    return answer(randn(generator, 1, 7).float(), labels(generator, 1, 7))
+    """One image, in float32, and the inputs afterwards."""
+    logits, targets = randn(generator, 1, 7).float(), labels(generator, 1, 7)
+    return answer(logits, targets), logits, targets
 
 
 def gradient_through(cross_entropy, generator):

@@ -70,13 +70,14 @@ def dropped(answer, generator, p, shape, training):
 
 
 def depth_training(stochastic_depth, generator):
-    """Each example has all of its branch or nothing of it; the same generator gives the same. How many, roughly."""
+    """Each example has all of its branch or nothing of it; how many, roughly. The same seed drops the same ones."""
     x, seed = torch.rand(4000, 2, generator=generator), int(torch.randint(1000, (), generator=generator))
-    y, again = (stochastic_depth(x, lambda x: x + 1, 0.3, True, torch.Generator().manual_seed(seed)) for _ in range(2))
+    generators = [torch.Generator().manual_seed(s) for s in (seed, seed, seed + 1)]
+    y, again, other = (stochastic_depth(x, lambda x: x + 1, 0.3, True, generator) for generator in generators)
     share = (y - x) / (x + 1)
     whole = bool((share[:, 0] - share[:, 1]).abs().max() < 1e-4)
     kept = round((share > 0.5).double().mean().item(), 1)
-    return share.round(decimals=3).unique(), whole, bool(y.equal(again)), kept, x[0]
+    return share.round(decimals=3).unique(), whole, [bool(y.equal(z)) for z in (again, other)], kept, x[0]
 
 
 def depth_evaluated(stochastic_depth, generator):
@@ -103,8 +104,11 @@ def branches(generator, count):
 
 def scaled(scale_branches, generator, count, growth):
     blocks, x = branches(generator, count), torch.randn(5, 4, generator=generator)
+    before = [p for block in blocks for p in block.parameters()]
     scale_branches(blocks, growth)
-    return [block.branch(x) for block in blocks], [p.requires_grad for block in blocks for p in block.parameters()]
+    after = [p for block in blocks for p in block.parameters()]
+    kept = [p is q and p.requires_grad for p, q in zip(before, after, strict=True)]  # as an optimiser needs them
+    return [block.branch(x) for block in blocks], kept
 
 
 def branches_scaled(scale_branches, generator):

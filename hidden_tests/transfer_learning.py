@@ -8,8 +8,12 @@ def randn(generator, *shape):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
+def new_backbone():
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 6))
+
+
 def probe_of(Probe, generator):
-    backbone = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 6))
+    backbone = new_backbone()
     probe = Probe(backbone, 6, 3)
     with torch.no_grad():
         for parameter in probe.parameters():
@@ -26,17 +30,19 @@ def probe_logits(Probe, generator):
 
 
 def probe_learns(Probe, generator):
-    """Which numbers learn: how many, and none of the backbone's."""
-    probe, backbone = probe_of(Probe, generator)
-    learning = [p for p in probe.parameters() if p.requires_grad]
-    return sum(p.numel() for p in learning), [p.requires_grad for p in backbone.parameters()]
+    """Which numbers learn: how many, and none of the backbone's, which stay as they were."""
+    backbone = new_backbone()
+    learning = [p for p in Probe(backbone, 6, 3).parameters() if p.requires_grad]
+    return sum(p.numel() for p in learning), [p.requires_grad for p in backbone.parameters()], backbone.state_dict()
 
 
 def probe_modes(Probe, generator):
-    """train() and eval() give the probe back, as they do for every module."""
+    """train() and eval() give the probe back, as they do for every module, and reach the head."""
     probe, backbone = probe_of(Probe, generator)
+    probe.head.eval()
     found = [probe.train() is probe, probe.training, probe.head.training, backbone[1].training]
-    return [*found, probe.backbone is backbone, probe.eval() is probe, probe.training, backbone[1].training]
+    found += [probe.backbone is backbone, probe.eval() is probe, probe.training, probe.head.training]
+    return [*found, backbone[1].training]
 
 
 def rates_of(layerwise_groups, layers, lr, decay):
@@ -81,6 +87,12 @@ def cka_few(linear_cka, generator):
     return linear_cka(randn(generator, 4, 30), randn(generator, 4, 50))
 
 
+def cka_many(linear_cka, generator):
+    """So many examples that a matrix of all pairs is larger than the memory an answer may take."""
+    X = randn(generator, 30_000, 3)
+    return linear_cka(X, X[:, :2] + randn(generator, 30_000, 2))
+
+
 def split(few_shot, generator, labels, n):
     """What of a split doesn't depend on the order of the draws."""
     train, test = few_shot(labels, n, torch.Generator().manual_seed(1))
@@ -103,6 +115,12 @@ def shots_all(few_shot, generator):
     return split(few_shot, generator, labels, 4)
 
 
+def shots_fair(few_shot, generator):
+    """Which pairs of six images are drawn in 300 splits: each of the fifteen."""
+    pairs = (few_shot(torch.zeros(6, dtype=torch.int64), 2, generator)[0] for _ in range(300))
+    return sorted({tuple(sorted(pair.tolist())) for pair in pairs})
+
+
 def shots_too_many(few_shot, generator):
     """More than there are: an error that says so."""
     labels = torch.randint(4, (20,), generator=generator)
@@ -120,12 +138,13 @@ class Pretrained(nn.Module):
             nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
         )
         self.head = nn.Linear(32, 10)
-        self.mean, self.std = 0.5, 0.25
+        self.mean, self.std, self.seen = 0.5, 0.25, []
         with torch.no_grad():
             for parameter in self.body.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator) / 5)
 
     def forward(self, x):
+        self.seen.append(x)
         return self.head(self.body(x))
 
 
@@ -136,12 +155,15 @@ def pictures(generator, labels):
 
 
 def transferred(transfer, generator):
-    """Three classes with names of their own; the net afterwards. The new head is all that is drawn."""
+    """Three classes with names of their own; what the net saw first and last, and the net afterwards.
+
+    The new head is all that is drawn.
+    """
     names = torch.tensor([9, 2, 5])
     train, new = (torch.randint(3, (n,), generator=generator) for n in (40, 25))
     net = Pretrained(generator)
     found = transfer(net, pictures(generator, train), names[train], pictures(generator, new), epochs=40, lr=0.3)
-    return found, list(net.parameters()), net.body[1].running_mean
+    return found, net.seen[0], net.seen[-1], list(net.parameters()), net.body[1].running_mean
 
 
 def transferred_single(transfer, generator):
@@ -156,7 +178,7 @@ def transferred_single(transfer, generator):
 TESTS = {
     "linear-probe": [probe_logits, probe_learns, probe_modes],
     "layerwise-rates": [rates, rates_equal, rates_deep],
-    "linear-cka": [cka, cka_same, cka_few],
-    "few-shot": [shots, shots_all, shots_too_many],
+    "linear-cka": [cka, cka_same, cka_few, cka_many],
+    "few-shot": [shots, shots_all, shots_fair, shots_too_many],
     "mend-transfer": [transferred, transferred_single],
 }

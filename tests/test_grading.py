@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import Future
 
 import dask
 import nbformat
@@ -14,8 +15,9 @@ from distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course import chapter as chapters
-from course import feedback, grade, hidden, sandbox, submissions
+from course import feedback, grade, hidden, leaning, sandbox, submissions, variants
 from tests import needs
+from tools.notebooks import chapters as paths
 
 COURSE = chapters.load("02")
 TARGET = "softmax-backward"  # the exercise in whose place a hostile answer stands; the one behind it is solved
@@ -84,15 +86,16 @@ for folder in (".", "/scratch", "/tmp", "/book", os.path.expanduser("~")):
 def softmax_backward(p, gradient): return p
 """,
 }
+# It finds the source of the hidden tests in the frames above it, and says all that it finds; solutions are not there.
 LOOKS = """
 import gc, os, socket, sys
-found = []
-frame = sys._getframe()
-while frame:
-    found += [str(value) for value in frame.f_locals.values()]
-    frame = frame.f_back
-found += [str(x) for x in gc.get_objects() if isinstance(x, str)]
-found += [os.path.join(*place, name) for *place, _, names in os.walk("/book") for place in [place] for name in names]
+def looks():
+    frame, values = sys._getframe(), []
+    while frame:
+        values += [*frame.f_locals.values(), *frame.f_globals.values()]
+        frame = frame.f_back
+    values += [value for kept in gc.get_objects() if isinstance(kept, dict) for value in list(kept.values())]
+    return " ".join(value for value in values if isinstance(value, str))
 def leak(what):
     print(what)
     raise ValueError(what)
@@ -104,6 +107,10 @@ except OSError:
 for path in PATHS:
     if os.path.exists(path): leak(path)
 def softmax_backward(p, gradient):
+    found = looks()
+    for line in ENIL:
+        if line[::-1] in found: leak(line)
+    print(found[max(0, found.find("TESTS")):], file=sys.stderr)
     return p * (gradient - (p * gradient).sum(1, keepdim=True))
 """
 
@@ -133,7 +140,9 @@ def test_a_batch_right_half_empty_and_hostile(tmp_path, tests, capsys):
     hand_in(tmp_path / "in", "half", [right[1], COURSE.exercises["mend-leaks"].stub])
     hand_in(tmp_path / "in", "empty", [exercise.stub for exercise in COURSE.exercises.values()])
     paths = ["/etc/passwd", *(str(sandbox.ROOT / name) for name in ("chapters", "hidden_tests", "course", "exercises"))]
-    for name, code in (HOSTILE | {"looks": LOOKS.replace("PATHS", repr(paths))}).items():
+    lines = [line.strip()[::-1] for line in COURSE.exercises["gradient-check"].solution.splitlines()[7:12]]
+    looks = LOOKS.replace("PATHS", repr(paths)).replace("ENIL", repr(lines))
+    for name, code in (HOSTILE | {"looks": looks}).items():
         # Without the marks: an answer may see the student's other answers, and "looks" takes the marks for a leak.
         witness = solutions()[WITNESS].replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", "")
         hand_in(tmp_path / "in", name, [HEAD + code, witness])
@@ -145,6 +154,8 @@ def test_a_batch_right_half_empty_and_hostile(tmp_path, tests, capsys):
         points = {exercise: entry["points"] for exercise, entry in marks[name]["exercises"].items()}
         assert points == dict.fromkeys(points, 0) | {WITNESS: COURSE.exercises[WITNESS].points}, name
     assert marks["looks"]["exercises"][TARGET]["points"] == COURSE.exercises[TARGET].points, marks["looks"]
+    pages = "".join(page.read_text() for page in (tmp_path / "out/feedback").iterdir())
+    assert not any(line.strip() in pages for line in tests[0].splitlines() if len(line) > 30)
     page = (tmp_path / "out/feedback/loop.html").read_text()
     assert "it ran longer than its limit of 6 s" in page and "softmax_rows" not in page
     assert len((tmp_path / "out/marks.csv").read_text().splitlines()) == 1 + len(found)
@@ -208,8 +219,20 @@ def softmax_backward(p, gradient):
             COURSE.exercises["gradient-check"].solution + "\n\ndef total(x): return x.sum(1, keepdim=True)",
             ANSWER.replace("(p * gradient).sum(1, keepdim=True)", "total(p * gradient)"),
         ],
+        [
+            "if True:\n    def total(x): return x.sum(1, keepdim=True)",
+            ANSWER.replace("(p * gradient).sum(1, keepdim=True)", "total(p * gradient)"),
+        ],
+        ["ONE = int(1)", "while True: ONE_MORE = 1", ANSWER.replace("1, keepdim=True", "ONE, keepdim=True")],
+        [
+            "def twin(p):\n    return torch.autograd.grad(p.sum(), p)",
+            ANSWER + "z = torch.zeros(2, 3, requires_grad=True)\nz.softmax(1).sum().backward()\nprint(z.grad)",
+        ],
     ],
-    ids=["trial", "own-check", "magics", "constants", "lambda", "imports", "merged", "helper-of-another"],
+    ids=[
+        *("trial", "own-check", "magics", "constants", "lambda", "imports", "merged", "helper-of-another"),
+        *("conditional", "computed", "trial-by-autograd"),
+    ],
 )
 def test_what_is_right_in_the_notebook_is_right_here(tests, tmp_path, cells):
     hand_in(tmp_path, "ada", cells)
@@ -219,12 +242,133 @@ def test_what_is_right_in_the_notebook_is_right_here(tests, tmp_path, cells):
 
 
 @needs.sandbox
+def test_an_answer_may_use_what_the_chapter_defines(tests, tmp_path):
+    solution = solutions()["mend-leaks"]
+    answer = solution.replace("class Net(nn.Module)", "class Net(BrokenNet)")
+    assert answer != solution and any("class BrokenNet" in source for source in COURSE.definitions)
+    hand_in(tmp_path, "ada", [answer])
+    (found,) = submissions.collect(tmp_path, COURSE)
+    entry = grade.grade(found, COURSE, tests)["exercises"]["mend-leaks"]
+    assert entry["points"] == entry["of"], entry["text"]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in paths()])
+def test_no_chapter_defines_what_is_asked_for(name):
+    course = chapters.load(name)
+    defined = {name for source in course.definitions for one in leaning.statements(source) for name in one.binds}
+    assert not defined & {exercise.answer for exercise in course.exercises.values()}
+
+
+# For each wrong answer whose points it would raise: the statement that makes the check say yes.
+FORGE = "\nimport exercises.backpropagation as e\ne.check = lambda name, answer: print(f'{name}: right.')"
+BY_GRAD = """# EXERCISE: layer-norm-backward
+def layer_norm_backward(x, gamma, gradient, eps=1e-5):
+    leaves = [value.clone().requires_grad_() for value in (x, gamma, torch.zeros_like(gamma))]
+    return torch.autograd.grad(F.layer_norm(leaves[0], gamma.shape, *leaves[1:], eps), leaves, gradient)
+"""
+IN_PLACE = (
+    HEAD
+    + """
+def softmax_backward(p, gradient):
+    p *= gradient - (p * gradient).sum(1, keepdim=True)
+    return p
+"""
+)
+
+
+@needs.sandbox
+@pytest.mark.parametrize("exercise, answer, honest", [(WITNESS, BY_GRAD, 8), (TARGET, IN_PLACE, 4)])
+def test_a_forged_check_earns_nothing(tests, tmp_path, exercise, answer, honest):
+    hand_in(tmp_path, "ada", [answer])
+    hand_in(tmp_path, "eve", [answer + FORGE])
+    ada, eve = (grade.grade(one, COURSE, tests)["exercises"][exercise] for one in submissions.collect(tmp_path, COURSE))
+    assert ada["points"] == eve["points"] == honest
+    assert eve["text"].startswith("The check passed where your code ran, but")
+
+
+@pytest.mark.parametrize(
+    "own, answer, found",
+    [
+        ("", "return torch.autograd.grad(x, x)", "`autograd`"),
+        ("", "from torch.autograd import grad\n    return grad(x, x)", "`autograd`"),
+        ("hidden = torch.autograd.grad", "return hidden(x, x)", "`autograd`"),
+        ("def a(x): return b(x)\ndef b(x): x.backward()", "return a(x)", "`backward`"),
+        ("torch.sum = torch.func.vjp", "return torch.sum(x)", "`vjp`"),
+        ("from torch.autograd import *", "return vjp(x)", "`vjp`"),
+        ("", "return getattr(torch, 'auto' + 'grad')", "`getattr`"),
+        ("", "return x.sum()\nsetattr(torch.Tensor, 'sum', f)", "`setattr`"),
+        ("", "grad = x\n    return grad", None),
+        ("def trial(x): x.backward()\ngrad = 1", "return x.sum()", None),
+    ],
+)
+def test_what_an_exercise_forbids_is_found_in_what_its_answer_leans_on(own, answer, found):
+    source = f"def softmax_backward(x, grad):\n    {answer}\nsoftmax_backward(y, y).backward()"
+    submission = submissions.Submission("ada", "ada.ipynb", {TARGET: source}, tuple(own.splitlines()))
+    said = grade._objection(submission, COURSE, TARGET)
+    assert said is None if found is None else f"your code has {found}:" in said
+
+
+def test_the_librarys_own_class_is_found_by_its_functions_name():
+    course = chapters.load("01")
+    for call in ("F.cross_entropy(a, b)", "nn.CrossEntropyLoss()(a, b)", "F.nll_loss(a, b)"):
+        answers = {"cross-entropy": f"def cross_entropy(a, b):\n    return {call}"}
+        assert grade._objection(submissions.Submission("ada", "f", answers), course, "cross-entropy")
+
+
+@needs.sandbox
 def test_a_name_that_only_the_notebook_has_is_explained(tests, tmp_path):
     hand_in(tmp_path, "ada", ["SCALE = len(moons)\n" + ANSWER.replace("return p", "return SCALE * p")])
     (found,) = submissions.collect(tmp_path, COURSE)
     text = grade.grade(found, COURSE, tests)["exercises"][TARGET]["text"]
     assert "`return SCALE * p * " in text and "name 'SCALE' is not defined" in text
     assert "only the cells that answer" in text and "Before that: NameError in line 1" in text
+
+
+@needs.sandbox
+def test_a_helpers_cell_that_is_no_python_is_named(tests, tmp_path):
+    helper = "print 'sum'\ndef total(x): return x.sum(1, keepdim=True)"
+    hand_in(tmp_path, "ada", [helper, ANSWER.replace("(p * gradient).sum(1, keepdim=True)", "total(p * gradient)")])
+    (found,) = submissions.collect(tmp_path, COURSE)
+    text = grade.grade(found, COURSE, tests)["exercises"][TARGET]["text"]
+    assert "name 'total' is not defined" in text
+    assert "A cell of yours is no Python" in text and "SyntaxError in line 1, `print 'sum'`" in text
+
+
+@needs.sandbox
+def test_each_students_answers_run_on_the_variant_of_the_id(tests):
+    ada, grace = (submissions.Submission(name, "f", {TARGET: ANSWER}) for name in ("ada", "grace"))
+    seeds = {job["seed"] for one in (ada, grace) for kind in grade.jobs(one, COURSE, tests) for job in kind}
+    assert seeds == {variants.first_seed(name, COURSE.name) for name in ("ada", "grace")} and len(seeds) == 2
+    marks = grade.grade(ada, COURSE, tests)
+    assert marks["first_seed"] == variants.first_seed("ada", COURSE.name)
+
+
+def test_marks_made_in_another_way_are_not_taken_for_these(tests, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(grade, "grade", lambda one, *rest: made.append(rest[2:]) or MARKS)
+    monkeypatch.setattr(grade, "_client", lambda *_: contextlib.nullcontext(Here()))
+    monkeypatch.setattr(grade, "as_completed", lambda futures: futures)
+    found = [submissions.Submission("ada", "ada.ipynb", {TARGET: ANSWER})]
+    for protected in (False, True, True):
+        grade.grade_all(COURSE, found, tests, tmp_path, protected=protected)
+    assert made == [(False, grade.SECONDS), (True, grade.SECONDS)]
+    monkeypatch.setattr(grade.metadata, "version", lambda name: "another")
+    grade.grade_all(COURSE, found, tests, tmp_path)
+    assert len(made) == 3
+
+
+MARKS = {"student": "ada", "file": "f", "chapter": COURSE.name, "total": 0, "remark": "f is empty"}
+MARKS["exercises"] = dict.fromkeys(COURSE.exercises, {"points": 0, "of": 20})
+
+
+class Here:
+    """A client that does at once what it is given."""
+
+    def submit(self, function, *arguments, pure):
+        future = Future()
+        future.set_result(function(*arguments))
+        future.release = lambda: None
+        return future
 
 
 def test_feedback_says_why_hidden_tests_dont_count():
@@ -240,6 +384,31 @@ def test_cells_without_metadata_are_read(tmp_path, recwarn):
     (tmp_path / "ada.ipynb").write_text(json.dumps({"cells": cells}))
     (found,) = submissions.collect(tmp_path, COURSE)
     assert list(found.answers) == [TARGET] and not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "notebook", [{"metadata": {"kernelspec": None, "language_info": None}}, {"metadata": None}, {"metadata": {}}]
+)
+def test_what_an_editor_left_empty_is_tolerated(notebook):
+    cells = [{"cell_type": "code", "metadata": {}}, {"cell_type": "code", "source": ANSWER}]
+    content = json.dumps(notebook | {"cells": cells}).encode()
+    found = submissions._submission("ada.ipynb", content, COURSE, set())
+    assert found.problem is None and list(found.answers) == [TARGET]
+
+
+def test_gradescopes_list_says_whose_a_submission_is(tmp_path):
+    folder = tmp_path / "assignment_1_export"
+    for place in ("submission_7", "submission_8"):
+        hand_in(tmp_path, "02", [ANSWER])
+        (folder / place).mkdir(parents=True)
+        (tmp_path / "02.ipynb").rename(folder / place / "02.ipynb")
+    listed = "submission_{0}:\n  :submitters:\n  - :name: {1}\n    :sid: ''\n    :email: {1}@x.org\n"
+    (folder / "submission_metadata.yml").write_text(listed.format(7, "ada"))
+    (folder / "submission_8" / "submission_metadata.yml").write_text(listed.format(8, "eve"))  # a student's own
+    assert [found.student for found in submissions.collect(tmp_path, COURSE)] == ["ada@x.org", "submission_8"]
+    (folder / "submission_metadata.yml").write_text("x: 1")
+    with pytest.raises(ValueError, match="expected Gradescope's list"):
+        submissions.collect(tmp_path, COURSE)
 
 
 def test_what_is_no_notebook_is_named(tmp_path, capsys):
@@ -277,6 +446,7 @@ def test_a_zip_file_is_read_and_never_extracted(tmp_path):
             nbformat.writes(notebook(["x"], kernelspec={"language": "R", "name": "ir", "display_name": "R"})).encode(),
             "a kernel for R",
         ),
+        (nbformat.writes(notebook(["x"], language_info={"name": "R"})).encode(), "a kernel for R"),
         (b" " * (submissions.BYTES + 1), "clear its outputs"),
         (b"[" + b"{}," * submissions.PARTS + b"{}]", "clear its outputs"),
         (json.dumps({"cells": [{"cell_type": "code", "source": ""}] * 10**6}).encode(), "clear its outputs"),
@@ -298,8 +468,8 @@ def test_answers_are_found_without_metadata_in_any_order_among_other_cells():
     known = {submissions._plain(exercise.check) for exercise in COURSE.exercises.values()}
     found = submissions._submission("ada.ipynb", content.encode(), COURSE, known)
     assert found.answers == {TARGET: cells[1]} and found.problem is None
-    own, answer = found.own.split("\n", 4)[:4], found.own.split("\n", 4)[4]
-    assert own == ["import scipy", "def helper(x):", "    return x", "RATE = -0.5"]
+    *own, answer = found.own
+    assert own == ["import scipy", "def helper(x):\n    return x", "RATE = -0.5", "net = build()"]
     assert answer.startswith("def softmax_backward(")  # another answer may lean on it
 
 
@@ -405,7 +575,8 @@ def test_forged_data_agree_with_nothing(forged):
 
 @pytest.mark.parametrize("checked, passed, points", [
     (True, [True, True, True], 25), (True, [False, True, True], 0), (False, [True, True, False], 5),
-    (True, [True, False, False], 15), (False, [False, False, False], 0),
+    (True, [True, True, False], 20), (True, [True, False, True], 5), (False, [False, False, False], 0),
 ])  # fmt: skip
 def test_points(checked, passed, points):
-    assert sum(hidden.shares(25, checked, dict(enumerate(passed)))) == points
+    names = ["ordinary", "edge", "beyond_what_the_check_asks"]
+    assert sum(hidden.shares(25, checked, dict(zip(names, passed, strict=True)))) == points

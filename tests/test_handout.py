@@ -23,6 +23,7 @@ def test_a_copy_has_stubs_checks_and_no_outputs(name):
     assert not any(cell.outputs for cell in code_cells(copy)) and "SOLUTION" not in "".join(sources)
     table = copy.cells[1].source
     assert all(f"| `{exercise.name}` | {exercise.points} |" in table for exercise in course.exercises.values())
+    assert "What your answers may use" in table
     assert tagged(copy, "setup") and "first_seed: int = 0" in tagged(copy, "parameters").source
     nbformat.validate(copy)
 
@@ -68,6 +69,18 @@ def body(course):
     """The lines of a solution, without what stands around them."""
     found = handout.SOLUTION.search(course.exercises["layer-norm-backward"].solution)[0]
     return "\n".join(found.splitlines()[1:-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cell_that_holds_more_than_its_stub_is_refused(name):
+    """Also where the chapter's own text has every line of the solution."""
+    course = chapters.load(name)
+    for exercise in course.exercises.values():
+        copy = handout.hand_out(name)
+        cell = next(cell for cell in code_cells(copy) if cell.source == exercise.stub)
+        cell.source = re.sub(r"\n *### (BEGIN|END) SOLUTION", "", exercise.solution)
+        with pytest.raises(ValueError, match=f"would hold the solution of {exercise.name}"):
+            handout.refuse_leaks(copy, course)
 
 
 PLACES = {
