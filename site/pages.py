@@ -28,7 +28,7 @@ What a chapter claims, its own code checks each time it runs; a claim that fails
 is each of them with what the run measured: the mean over the seeds, ± the standard deviation, and in brackets the
 smallest and the largest value. A claim links to the cell that checked it. *Reruns*: in how many reruns of the whole
 chapter it held, each with seeds of its own for all that is drawn, pictures, weights and batches, or on another device
-(`make reruns`).
+(`make reruns`). What a claim says or asks for may have changed since; then they don't count, and it has none yet.
 """
 STATUS_INTRO = """# The runs behind this site
 
@@ -275,6 +275,7 @@ def _time(seconds):
 
 def _number(measurement):
     value, spread = describe(measurement)
+    spread = spread.replace(f"{NO_BREAK}to", " to")  # a column of the table is narrow: here too a line may break
     return f"<b>{escape(value)}</b>{escape(spread)}"
 
 
