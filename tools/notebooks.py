@@ -91,7 +91,11 @@ def named_claims(notebook):
     for cell in code_cells(notebook):
         found = [output["data"][CLAIM] for output in cell.outputs if CLAIM in output.get("data", {})]
         for number, record in enumerate(found, 1):
-            yield cell.id if number == 1 else f"{cell.id}-{number}", cell, record
+            yield _claim_name(cell, number), cell, record
+
+
+def _claim_name(cell, number):
+    return cell.id if number == 1 else f"{cell.id}-{number}"
 
 
 def asserted(notebook):
@@ -109,8 +113,7 @@ def asserted(notebook):
         if recorded not in (0, len(texts)):
             texts = ["\n".join(texts)] * max(recorded, len(texts))
         for number, text in enumerate(texts, 1):
-            name = cell.id if number == 1 else f"{cell.id}-{number}"
-            hashes[name] = hashlib.sha256(text.encode()).hexdigest()[:8]
+            hashes[_claim_name(cell, number)] = hashlib.sha256(text.encode()).hexdigest()[:8]
     return hashes
 
 
