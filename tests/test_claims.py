@@ -46,12 +46,25 @@ def test_a_false_claim_is_shown_in_a_reader_s_run_and_fails_the_book_s_own(shown
 @pytest.mark.parametrize(
     "x, text",
     [(11689512, "11,689,512"), (15_470_264_320, "15,470,264,320"), (1e10, "1·10¹⁰"), (12345.6, "12,346")]
-    + [(1234.56, "1235"), (0.012346, "0.01235"), (-0.5, "−0.5"), (0, "0"), (1.23456e-7, "1.235·10⁻⁷")]
+    + [(1234.56, "1,235"), (0.012346, "0.01235"), (-0.5, "−0.5"), (0, "0"), (1.23456e-7, "1.235·10⁻⁷")]
     + [(-4e12, "−4·10¹²"), (-7, "−7"), (-12345.6, "−12,346"), (True, "1")]
     + [(float("inf"), "inf"), (float("nan"), "nan")],
 )
 def test_numbers_read_as_people_write_them(x, text):
     assert records.number(x) == text
+
+
+@pytest.mark.parametrize(
+    "mean, sd, text",
+    [(0.71234, 0.0123, "0.712 ± 0.012"), (0.71234, 0.123, "0.71 ± 0.12"), (1262.3, 34.4, "1,262 ± 34")]
+    + [(0.034, 0.057, "0.034 ± 0.057"), (-0.0012, 0.016, "−0.0012 ± 0.016"), (99.7, 99.7, "100 ± 100")]
+    + [(1.4712e-7, 3.8e-8, "1.47·10⁻⁷ ± 3.8·10⁻⁸"), (0.98123, 2.6e-5, "0.9812 ± 2.6·10⁻⁵")]
+    + [(3.0, 0.0, "3 ± 0"), (0.0, 0.1, "0 ± 0.1"), (float("inf"), float("nan"), "inf ± nan")],
+)
+def test_a_mean_has_the_digits_that_its_spread_lets_it_have(mean, sd, text):
+    shown, spread = records.describe({"mean": mean, "sd": sd, "values": [mean, mean], "n": 2})
+    low = text.partition(" ")[0]
+    assert f"{shown}{spread}".replace(records.NO_BREAK, " ") == f"{text} (from {low} to {low})"
 
 
 def test_differences_carry_their_sign():

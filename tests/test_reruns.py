@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests import mini_site
 from tools import reruns
-from tools.notebooks import asserted, chapters, version
+from tools.notebooks import asserted, chapters, version, write
 from utils.records import CLAIM
 
 PARTS = {"code": "a"}
@@ -30,8 +30,8 @@ def notebook(recorded=(1, 2, 3), **changes):
 
 @pytest.fixture
 def tables(tmp_path, monkeypatch):
-    monkeypatch.setattr(reruns, "TABLES", tmp_path)
-    return tmp_path
+    monkeypatch.setattr(reruns, "TABLES", tmp_path / "tables")
+    return reruns.TABLES
 
 
 def runs(device="CPU (test)", code=PARTS, **claims):
@@ -48,13 +48,22 @@ def runs(device="CPU (test)", code=PARTS, **claims):
     return table.assign(path="x.ipynb", run="r", **{"claim: loss": 1 / 3})
 
 
+def store(folder, table, *executed):
+    """Store the table's runs, whose executed copies lie in folder: one for each, the last for all that follow."""
+    paths = [f"{i}.ipynb" for i in range(len(executed))]
+    for path, copy in zip(paths, executed, strict=True):
+        write(copy, folder / path)
+    paths += paths[-1:] * (len(table) - len(paths))
+    reruns.store("01-mini", table.assign(path=paths), folder)
+
+
 def test_nothing_stored_is_nothing_counted(tables):
     assert reruns.stored("01-mini") == [] and reruns.held([], notebook()) == {}
 
 
 def test_only_finished_runs_that_checked_the_claim_count(tables):
     table = runs(one=[True, False, True], two=[False, False, None], loop=[None, None, None])
-    reruns.store("01-mini", table, notebook())
+    store(tables.parent, table, notebook())
     stored = reruns.stored("01-mini")
     assert reruns.held(stored, notebook()) == {"one": (2, 3), "two": (0, 2)}
     assert [run["first_seed"] for run in stored] == ["88", "89", "90"] and stored[0]["claim: loss"] == "0.333333"
@@ -62,10 +71,10 @@ def test_only_finished_runs_that_checked_the_claim_count(tables):
 
 
 def test_a_run_takes_the_place_of_an_earlier_one_with_its_seed_and_device_alone(tables):
-    reruns.store("01-mini", runs(one=[True, False]), notebook())
-    reruns.store("01-mini", runs("NVIDIA X", one=[True]), notebook())
+    store(tables.parent, runs(one=[True, False]), notebook())
+    store(tables.parent, runs("NVIDIA X", one=[True]), notebook())
     before = reruns.stored("01-mini")
-    reruns.store("01-mini", runs(one=[False]), notebook())  # first_seed 90 on the CPU again
+    store(tables.parent, runs(one=[False]), notebook())  # first_seed 90 on the CPU again
     after = reruns.stored("01-mini")
     assert [(r["device"], r["first_seed"], r["one"].split()[0]) for r in after] == [
         ("CPU (test)", "89", "False"), ("CPU (test)", "90", "False"), ("NVIDIA X", "90", "True")
@@ -78,10 +87,18 @@ def test_a_run_takes_the_place_of_an_earlier_one_with_its_seed_and_device_alone(
 )
 def test_an_outcome_counts_for_what_was_asserted_alone(tables, other):
     table = runs(**{"one": [True, False], "two": [True, True], "two-2": [True, False], "loop-3": [True, True]})
-    reruns.store("01-mini", table, notebook())
+    store(tables.parent, table, notebook())
     kept = {"two": (2, 2), "two-2": (1, 2), "loop-3": (2, 2)}
     changed = notebook(recorded=(other.count("claim("), 2, 3), one=other)
     assert reruns.held(reruns.stored("01-mini"), changed) == kept
+
+
+def test_what_was_asserted_is_what_the_run_itself_asserted(tables):
+    """The chapter may have changed between two runs, and its stored outputs since both."""
+    earlier, today = notebook(one="claim('a < c', a < c)"), notebook()
+    store(tables.parent, runs(one=[True, False, True], two=[True, True, True]), earlier, today)
+    assert reruns.held(reruns.stored("01-mini"), today) == {"one": (1, 2), "two": (3, 3)}
+    assert reruns.held(reruns.stored("01-mini"), earlier) == {"one": (1, 1), "two": (3, 3)}
 
 
 def test_what_is_asserted_is_sentence_and_condition():
@@ -105,8 +122,8 @@ def plain(text):
 )
 def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
     notebook = mini_site.chapter()
-    reruns.store("01-mini", runs(claim=[True, False, True]), notebook)
-    reruns.store("01-mini", runs("NVIDIA X", claim=[True]), notebook)
+    store(tables.parent, runs(claim=[True, False, True]), notebook)
+    store(tables.parent, runs("NVIDIA X", claim=[True]), notebook)
     notebook.metadata.book |= {"fingerprint": parts, "parameters": {"dataset": "auto", "first_seed": 0, "rate": rate}}
     page = BeautifulSoup(mini_site.pages().claims_page({"01-mini": notebook}), "html.parser")
     cells = [plain(cell.get_text("|")) for cell in page.find_all("td", attrs={"data-label": "Reruns"})]
@@ -117,8 +134,8 @@ def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
 @pytest.mark.parametrize("rate, said", [(0.003, ""), (0.001, " (earlier code)")])
 def test_the_pages_say_how_long_it_takes_on_a_gpu(tables, rate, said):
     notebook, pages = mini_site.chapter(), mini_site.pages()
-    reruns.store("01-mini", runs("CPU (other)", claim=[True, False]), notebook)
-    reruns.store("01-mini", runs("NVIDIA X", claim=[True, True]).assign(seconds=[77.2, 51.2, 9]), notebook)
+    store(tables.parent, runs("CPU (other)", claim=[True, False]), notebook)
+    store(tables.parent, runs("NVIDIA X", claim=[True, True]).assign(seconds=[77.2, 51.2, 9]), notebook)
     notebook.metadata.book |= {"fingerprint": PARTS, "parameters": {"rate": rate, "first_seed": 89}}
     run = plain(pages.at_a_glance("01-mini", notebook)["Run"])
     assert run == f"2 min 11 s on CPU (test), 51 s on NVIDIA X{said}"

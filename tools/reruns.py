@@ -41,25 +41,27 @@ def held(runs, notebook):
     return counts
 
 
-def store(name, table, notebook):
+def store(name, table, folder):
     """Add the finished runs of a sweep's table, if there are any, to those stored of the chapter.
 
     Beside each outcome stands the hash of what was asserted (notebooks.asserted), so that it isn't counted for a claim
-    that takes this one's place. notebook: the chapter that ran.
+    that takes this one's place. folder: the sweep's; the executed copies that the table's paths name say what was.
     """
     import pandas as pd  # slow to import; the site only reads
 
-    finished = table[table.status == "finished"].drop(columns=["error", "path"])
+    finished = table[table.status == "finished"].drop(columns=["error"])
     if finished.empty:
         return
     file = TABLES / f"{name}.csv"
     earlier = [pd.read_csv(file, dtype=str)] if file.exists() else []
     # As text throughout, so that what is stored already stays as it is.
-    hashes = asserted(notebook)
     text = finished.map(lambda value: f"{value:.6g}" if isinstance(value, float) else str(value), na_action="ignore")
-    for claim in text.columns.intersection(list(hashes)):
-        text[claim] = text[claim].map(lambda outcome, claim=claim: f"{outcome} {hashes[claim]}", na_action="ignore")
-    both = pd.concat([*earlier, text]).drop_duplicates(KEY, keep="last").dropna(axis="columns", how="all")
+    for run in text.index:
+        for claim, hashed in asserted(read(folder / text.at[run, "path"])).items():
+            if claim in text and pd.notna(text.at[run, claim]):
+                text.at[run, claim] += f" {hashed}"
+    both = pd.concat([*earlier, text.drop(columns="path")]).drop_duplicates(KEY, keep="last")
+    both = both.dropna(axis="columns", how="all")
     both = both.sort_values(KEY, key=lambda column: column.astype(int) if column.name == "first_seed" else column)
     files.store(file, lambda unfinished: both.to_csv(unfinished, index=False))
     print(f"{len(finished)} runs stored in {file}, which holds {len(both)}")
@@ -77,7 +79,7 @@ def main(arguments=None):
         for path in [chapter(name) for name in given.chapters] or chapters():
             output = ROOT / "runs" / "seeds" / path.stem
             table = sweep(path.stem, seeds=given.seeds, budget=given.budget, output=output)
-            store(path.stem, table, read(path))
+            store(path.stem, table, output)
             failed += int((table.status == "failed").sum())
     except (LookupError, ValueError, Stop) as error:
         sys.exit(f"{error}".strip())

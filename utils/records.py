@@ -13,7 +13,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def number(x, digits=4):
     """x as people read it, an integer whole, else with that many digits at least: 1,234,568; 12.35; 0.012; 1.2·10⁻⁷."""
-    if isinstance(x, int) or math.isfinite(x) and 10**digits <= abs(x) < 1e9:
+    if isinstance(x, int) or math.isfinite(x) and 10 ** (digits - 1) <= abs(x) < 1e9:
         return f"{x:,.0f}".replace("-", MINUS)
     mantissa, _, exponent = f"{x:.{digits}g}".partition("e")
     power = f"·10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else ""
@@ -30,9 +30,17 @@ def describe(measurement):
     if "value" in measurement:
         value = measurement["value"]
         return (value if isinstance(value, str) else number(value)), ""
-    mean, values = number(measurement["mean"]), measurement["values"]
+    mean, sd, values = measurement["mean"], measurement["sd"], measurement["values"]
     if measurement["n"] == 1:
-        return mean, ""
+        return number(mean), ""
+    low, high = (number(x, _digits(x, sd)) for x in (min(values), max(values)))
     # A line may break before "(from", and nowhere else
-    extremes = f"(from {number(min(values))} to {number(max(values))})".replace(" ", NO_BREAK)
-    return mean, f"{NO_BREAK}±{NO_BREAK}{number(measurement['sd'], 2)} {extremes}"
+    extremes = f"(from {low} to {high})".replace(" ", NO_BREAK)
+    return number(mean, _digits(mean, sd)), f"{NO_BREAK}±{NO_BREAK}{number(sd, 2)} {extremes}"
+
+
+def _digits(x, sd):
+    """Significant digits of x, two to four, down to the second one of its standard deviation."""
+    if not all(map(math.isfinite, (x, sd))) or x == 0 or sd == 0:
+        return 4
+    return min(max(math.floor(math.log10(abs(x))) - math.floor(math.log10(sd)) + 2, 2), 4)
