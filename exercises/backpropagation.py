@@ -33,7 +33,7 @@ def check_backward(backward):
     _check_chain(backward)
     return (
         f"Autograd gives the same. A row of {DIAMONDS} diamonds has {2.0**DIAMONDS:.1g} paths, "
-        f"and your sweep reads parents {reads} times."
+        f"and your walk reads parents {reads} times."
     )
 
 
@@ -94,7 +94,7 @@ def _check_diamonds(backward):
 def _check_chain(backward):
     graph = {"0": []} | {f"{i}": [(f"{i - 1}", 1.0001)] for i in range(1, CHAIN)}
     of = f"in a chain of {CHAIN} nodes"
-    slow = "does it look through all nodes for the children of each? One sweep over them is enough"
+    slow = "does it look through all nodes for the children of each? One walk over them is enough"
     try:
         _check_graph(backward, graph, of, slow=slow)
     except CheckFailed as failed:
@@ -104,7 +104,7 @@ def _check_chain(backward):
         raise CheckFailed(f"right for small graphs, but {of}: RecursionError: {deep}") from failed.__cause__
 
 
-def _check_graph(backward, graph, of, suspects=(), slow="does the sweep ever end?"):
+def _check_graph(backward, graph, of, suspects=(), slow="does the walk ever end?"):
     """Compare the gradients that `backward` leaves in the nodes of `graph` with autograd's.
 
     graph: {name: [(parent, local derivative), ...]}, parents first, the root last; suspects: [(cause, {name: gradient
@@ -397,11 +397,11 @@ def check_mend_leaks(Net):
     compare(call(model, x=x), prediction, of="keep forward: model(x)")
     call(model.loss, prediction=prediction, target=prediction.detach() + 5 * torch.randn(len(x))).backward()
     passed = _check_sigmoids(*outputs[3:5])
-    idle = _check_relus(*outputs[1:3])
+    dead = _check_relus(*outputs[1:3])
     sizes = _check_weights(model)
     return (
-        f"{idle} of {outputs[2].shape[1]} ReLU are idle, the sigmoids pass on {passed:.2f} of the gradient (1/4 is the "
-        f"most), and every error counts: the three weights' gradients are of size {', '.join(sizes)}."
+        f"{dead} of {outputs[2].shape[1]} ReLUs are dead, the sigmoids pass on {passed:.2f} of the gradient (1/4 is "
+        f"the most), and every error counts: the three weights' gradients are of size {', '.join(sizes)}."
     )
 
 

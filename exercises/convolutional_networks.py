@@ -112,7 +112,7 @@ def check_receptive_field(receptive_field):
     count = len(NETS) + len(nets)
     return (
         f"In {count} nets, the first and the last gradient that is not zero are exactly there. In the second, output u "
-        f"looks at the inputs from {jump}u - {-start} to {jump}u + {start + size - 1}."
+        f"looks at the inputs from {jump}u \N{MINUS SIGN} {-start} to {jump}u + {start + size - 1}."
     )
 
 

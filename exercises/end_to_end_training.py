@@ -128,8 +128,8 @@ def check_accuracy_interval(accuracy_interval):
             "these are center and half-width, not low and high": torch.stack([center, half[0]]),
             "this is the interval of the error rate": (1 - wilson).flip(0),
             "the division by 1 + z²/n is missing": wilson * (1 + 1.959964**2 / n),
-            "that is one standard deviation, z = 1, a 68 % interval; for 95 % z = 1.96": _wilson(correct, n, 1.0),
-            "z = 1.645 leaves 5 % on each side, a 90 % interval; for 95 % z = 1.96": _wilson(correct, n, 1.645),
+            "that is one standard deviation, z = 1, a 68% interval; for 95% z = 1.96": _wilson(correct, n, 1.0),
+            "z = 1.645 leaves 5% on each side, a 90% interval; for 95% z = 1.96": _wilson(correct, n, 1.645),
             "z = 2 is rounded too much for this check; take 1.96": _wilson(correct, n, 2.0),
         }
         compare(interval, wilson, suspects, {"n": n}, 2e-4, of=given)

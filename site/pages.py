@@ -18,7 +18,7 @@ from tools import reruns
 from tools.execute import duration
 from tools.files import store_text
 from tools.notebooks import code_cells, named_claims, read, records, version
-from utils.records import CLAIM, DATA, NO_BREAK, describe
+from utils.records import CLAIM, DATA, NO_BREAK, describe, readable
 
 NEEDS = Path(__file__).with_name("needs.yml")
 WORDS_PER_MINUTE = 150  # of prose with formulas; programs and exercises come on top
@@ -93,7 +93,7 @@ def at_a_glance(name, notebook):
         for other in reruns.stored(name):
             same = other["budget"] == run["budget"] and other["first_seed"] == str(run["parameters"]["first_seed"])
             if same and not other["device"].startswith("CPU"):
-                earlier = " (earlier code)" * _is_earlier(other, run)
+                earlier = " (with earlier code)" * _is_earlier(other, run)
                 times.setdefault(_device(other["device"]) + earlier, _time(float(other["seconds"])))
         facts["Run"] = ", ".join(f"{time} on {device}" for device, time in times.items())
     needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
@@ -258,7 +258,7 @@ def _claim_row(chapter, address, claim, run, reruns):
         f'<span class="verdict {verdict}" role="img" aria-label="{word}">{mark}</span> '
         f'<a href="{escape(address)}">{escape(claim["claim"])}</a>'
     )
-    measured = "<br>".join(f"{escape(name.replace('_', ' '))} {_number(m)}" for name, m in claim["measured"].items())
+    measured = "<br>".join(f"{escape(readable(name))} {_number(m)}" for name, m in claim["measured"].items())
     conditions = [_device(claim["device"]), f"torch{NO_BREAK}{claim['torch'].split('+')[0]}"]
     where = "<br>".join(map(escape, conditions)) + (f"<br><time>{escape(run['date'])}</time>" if run else "")
     return [str(chapter), sentence, measured, str(claim["seeds"] or ""), reruns, escape(claim["data"] or ""), where]
@@ -275,7 +275,6 @@ def _time(seconds):
 
 def _number(measurement):
     value, spread = describe(measurement)
-    spread = spread.replace(f"{NO_BREAK}to", " to")  # a column of the table is narrow: here too a line may break
     return f"<b>{escape(value)}</b>{escape(spread)}"
 
 

@@ -30,7 +30,7 @@ def test_the_record_holds_all_that_was_measured(shown):
 def test_the_box_names_mark_spread_and_seeds(shown):
     claims.claim("a < b & c", True, loss=[1.0, 2.0])
     assert "✓" in shown[0]["text/html"] and "a &lt; b &amp; c" in shown[0]["text/html"]
-    assert "1.5\xa0±\xa00.71 (from\xa01\xa0to\xa02)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
+    assert "1.5\xa0±\xa00.71 (from\xa01 to\xa02)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
     assert shown[0]["text/plain"].startswith("holds: a < b & c")
 
 

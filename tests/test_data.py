@@ -333,8 +333,8 @@ def test_folder_without_book_data_is_the_cache_of_the_book(monkeypatch):
 
 def test_jpeg_copies_are_noted(home, store, capsys):
     keep(store, "cifar10", test_is_lossless=np.arange(10) < 4)
-    assert data.load("cifar10").note == "6 of the 10 test images are JPEG copies"
-    assert "6 of the 10 test images are JPEG copies" in capsys.readouterr().out
+    assert data.load("cifar10").note == "6 of the 10 test images are JPEG copies, slightly altered"
+    assert "6 of the 10 test images are JPEG copies, slightly altered" in capsys.readouterr().out
     keep(store, "cifar10", test_is_lossless=np.ones(10, bool))
     assert data.load("cifar10").note is None
 
@@ -595,7 +595,7 @@ def animals(tmp_path):
 def test_folder_gives_the_same_types_with_the_labels_of_its_folders(animals, capsys):
     loaded = data.load_folder(animals, size=8)
     assert loaded.name == "animals" and loaded.classes == ["cat", "dog"] and "one person" in loaded.note
-    assert "animals: 21 training, 3 validation and 6 test images of 8 x 8 x 3, 2 classes" in capsys.readouterr().out
+    assert "animals: 21 training, 3 validation and 6 test images of 8 × 8 × 3, 2 classes" in capsys.readouterr().out
     for split in (loaded.train, loaded.validation, loaded.test):
         assert split.images.dtype == torch.uint8 and split.labels.dtype == torch.int64
         assert split.images.shape[1:] == (8, 8, 3) and split.images.is_contiguous()

@@ -4,6 +4,7 @@ import base64
 import io
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -71,11 +72,13 @@ def test_an_image_grid_shows_every_image_once():
     plt.close(figure)
 
 
-def test_a_histogram_per_layer_is_a_density():
+def test_a_histogram_per_layer_is_a_density_with_a_gap_where_a_bin_is_empty():
     figure, axis = plt.subplots()
-    figures.histogram_per_layer(axis, {"first": torch.randn(5000), "second": 3 * torch.randn(5000)})
+    two_values = torch.tensor([0.0] * 3 + [1.0])
+    figures.histogram_per_layer(axis, {"first": torch.randn(5000), "second": two_values}, bins=4)
+    assert axis.lines[1].get_ydata() == pytest.approx([3, np.nan, np.nan, 1], nan_ok=True)  # a bin is 1/4 wide
     for line in axis.lines:
         x, density = line.get_data()
-        assert (density * (x[1] - x[0])).sum() == pytest.approx(1, rel=1e-4)
+        assert np.nansum(density * (x[1] - x[0])) == pytest.approx(1, rel=1e-4)
     assert axis.get_yscale() == "log"
     plt.close(figure)

@@ -131,7 +131,7 @@ def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
     assert mini_site.pages().status_page({"01-mini": notebook}).count("; of earlier code") == 2 * bool(said)
 
 
-@pytest.mark.parametrize("rate, said", [(0.003, ""), (0.001, " (earlier code)")])
+@pytest.mark.parametrize("rate, said", [(0.003, ""), (0.001, " (with earlier code)")])
 def test_the_pages_say_how_long_it_takes_on_a_gpu(tables, rate, said):
     notebook, pages = mini_site.chapter(), mini_site.pages()
     store(tables.parent, runs("CPU (other)", claim=[True, False]), notebook)

@@ -24,7 +24,7 @@ from tools.build import BUILD, current, jupyter_book, run, stage
 from tools.execute import ExecutionFailed
 from tools.notebooks import SOLUTION, chapters, read, tags, write
 from tools.parameters import BUDGETS
-from utils.records import CLAIM, describe
+from utils.records import CLAIM, describe, readable
 
 PDF, WORK = BUILD / "book.pdf", BUILD / "pdf"
 INSTALL = """\
@@ -223,7 +223,7 @@ def _code(text):
 
 
 def _claim_for_paper(record):
-    measured = [f"{name.replace('_', ' ')}: {''.join(describe(m))}" for name, m in record["measured"].items()]
+    measured = [f"{readable(name)}: {''.join(describe(m))}" for name, m in record["measured"].items()]
     seeds = f"{record['seeds']} seeds" if record["seeds"] else None
     facts = [*measured, ", ".join(filter(None, [seeds, record["data"], record["device"]]))]
     return {"holds": record["holds"], "sentence": _printed(record["claim"]), "facts": _printed("; ".join(facts))}

@@ -5,7 +5,7 @@ Knows: how to recognise them. Doesn't know: whether a number is right; a cell pr
 A percentage, a decimal, a time, a ratio ("3 times faster") looks measured. It may be typed
 - in a paragraph that links to its source: a number from a paper or a data sheet;
 - as mathematics, $30\\,\\%$: a number that the argument makes up, or derives;
-- in a name (Software 2.0, Python 3.11, section 4.3, 95 % interval) and in the line that prices an exercise.
+- in a name (Software 2.0, Python 3.11, section 4.3, 95% interval) and in the line that prices an exercise.
 A sentence that begins "On CIFAR-10", or with another data set, tells an outcome: a claim or `say` must, so that a cell
 checks it.
 """
@@ -17,7 +17,7 @@ CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]+`", re.S | re.M)
 LINK = re.compile(r"\]\([^)]*\)|<https?://[^>]*>|https?://\S+")
 NAME = re.compile(
     r"\b(Software|Python|torch|CUDA|CC BY(-\w+)*|section|chapter|equation|eq\.|figure|table|version)\s+[\d.]*\d"
-    r"|\d+ % (confidence )?interval|^Difficulty .* points?\b",
+    r"|\d+ ?% (confidence )?interval|^Difficulty .* points?\b",
     re.I,
 )
 MEASURED = re.compile(

@@ -12,6 +12,7 @@ from IPython.display import HTML, Markdown, display
 from scipy.stats import binomtest
 
 from utils import figures
+from utils.records import readable
 
 
 def current(runs):
@@ -30,7 +31,7 @@ def varied(runs):
 
 
 def held(runs, claim):
-    """In how many runs a claim held: (k, n, low, high), with the 95 % interval of Wilson (1927) for its probability."""
+    """In how many runs a claim held: (k, n, low, high), with the 95% interval of Wilson (1927) for its probability."""
     outcomes = runs[claim].dropna().astype(bool)
     interval = binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(method="wilson")
     return int(outcomes.sum()), len(outcomes), interval.low, interval.high
@@ -65,7 +66,7 @@ def claims(runs):
         sentences = runs.attrs["claims"][notebook]
         rows = [[escape(sentence), *_held_cells(own, claim)] for claim, sentence in sentences.items()]
         display(Markdown(f"### {notebook}"))
-        display(HTML(_table(["Claim", "Held in", "95 % interval (Wilson)"], rows)))
+        display(HTML(_table(["Claim", "Held in", "95% interval (Wilson)"], rows)))
         for parameter in varied(own):
             groups = {value: own[own[parameter] == value] for value in _values(own, parameter)}
             if len(groups) == len(own):
@@ -137,7 +138,7 @@ def plot(runs, columns, parameter):
             axis.plot(own[parameter].map(place), own[column], **style | {"linestyle": ""}, alpha=0.35)
             at = [place[value] for value in mean.index]
             axis.errorbar(at, mean, spread, **style | {"marker": ""}, capsize=3, label=label)
-        axis.set_title(column.partition(": ")[2].replace("_", " "), fontsize=10)
+        axis.set_title(readable(column.partition(": ")[2]), fontsize=10)
         axis.set_xlabel(parameter)
         if not numeric:
             axis.set_xticks(places, [str(value) for value in values])

@@ -12,7 +12,7 @@ from numbers import Real
 import torch
 from IPython.display import Markdown, display
 
-from utils.records import CLAIM, NO_BREAK, describe, signed
+from utils.records import CLAIM, NO_BREAK, describe, readable, signed, typeset
 from utils.train import device_name, strict
 
 
@@ -29,7 +29,7 @@ def claim(sentence, holds, *, data=None, **measured):
     In the book's own run a claim that doesn't hold raises ClaimError; in a reader's rerun it is shown as not
     holding, and the notebook goes on. Raises TypeError if `holds` is no truth value, or a measurement no number.
     """
-    holds = _truth(holds)
+    sentence, holds = typeset(sentence), _truth(holds)
     measured = {name: _summary(name, value) for name, value in measured.items()}
     record = {
         "claim": sentence,
@@ -41,7 +41,7 @@ def claim(sentence, holds, *, data=None, **measured):
         "torch": torch.__version__,
     }
     text = f"{'holds' if holds else 'DOES NOT HOLD'}: {sentence}"
-    shown = [f"{name.replace('_', ' ')}: {''.join(describe(m))}" for name, m in measured.items()]
+    shown = [f"{readable(name)}: {''.join(describe(m))}" for name, m in measured.items()]
     seeds = f"{record['seeds']} seeds" if record["seeds"] else None
     context = ", ".join(filter(None, [seeds, record["data"], record["device"]]))
     plain = "\n".join([text, *shown, f"({context})"])

@@ -212,7 +212,7 @@ def _real(name, seed):
     splits = [train, validation, (arrays["x_test"], arrays["y_test"])]
     note, exact = entry["note"], arrays.get("test_is_lossless")
     if exact is not None and not exact.all():
-        note = f"{(~exact).sum():,} of the {len(exact):,} test images are JPEG copies"
+        note = f"{(~exact).sum():,} of the {len(exact):,} test images are JPEG copies, slightly altered"
     return entry["classes"], [_split(*part) for part in splits], note
 
 
@@ -226,7 +226,7 @@ def _unknown(name):
 def _announce(data, asked):
     """Show one line about the data, in a notebook together with a record that tools can read back."""
     parts = {part: len(getattr(data, part)) for part in ("train", "validation", "test")}
-    size = " x ".join(map(str, data.train.images.shape[1:]))
+    size = " × ".join(map(str, data.train.images.shape[1:]))
     line = (
         f"{data.name}: {parts['train']:,} training, {parts['validation']:,} validation and {parts['test']:,} test "
         f"images of {size}, {len(data.classes)} classes" + (f"; {data.note}." if data.note else ".")

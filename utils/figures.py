@@ -74,9 +74,13 @@ def band(axis, x, runs, label, **style):
 
 
 def histogram_per_layer(axis, values, bins=60):
-    """One outlined histogram per entry of {layer name: tensor}, density on a log scale so that tails show."""
+    """One outlined histogram per entry of {layer name: tensor}, density on a log scale so that tails show.
+
+    Where a bin is empty, its line has a gap.
+    """
     for name, tensor in values.items():
         density, edges = torch.histogram(tensor.detach().float().cpu().flatten(), bins=bins, density=True)
+        density[density == 0] = torch.nan
         axis.plot((edges[1:] + edges[:-1]) / 2, density, marker="", label=name)
     axis.set_yscale("log")
     axis.set_ylabel("density")

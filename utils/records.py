@@ -34,9 +34,18 @@ def describe(measurement):
     if measurement["n"] == 1:
         return number(mean), ""
     low, high = (number(x, _digits(x, sd)) for x in (min(values), max(values)))
-    # A line may break before "(from", and nowhere else
-    extremes = f"(from {low} to {high})".replace(" ", NO_BREAK)
+    extremes = f"(from{NO_BREAK}{low} to{NO_BREAK}{high})"
     return number(mean, _digits(mean, sd)), f"{NO_BREAK}±{NO_BREAK}{number(sd, 2)} {extremes}"
+
+
+def readable(name):
+    """The name of a measurement as people read it."""
+    return typeset(name.replace("_", " "))
+
+
+def typeset(sentence):
+    """A sentence with the apostrophes of print; whoever shows Markdown does the same for prose."""
+    return sentence.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
 
 
 def _digits(x, sd):

@@ -23,10 +23,12 @@
     const choices = { Chapter: chooser("Chapter"), Data: chooser("Data") };
     const verdict = element("select", {}, ...["all", "holds", "does not hold"].map((v, i) => new Option(v, i ? v : "")));
 
+    const plain = (content) => content.toLowerCase().replaceAll("’", "'"); // as keyboards write it
+
     function filter() {
-      const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const wanted = plain(words.value).split(/\s+/).filter(Boolean);
       for (const row of rows) {
-        const content = row.textContent.toLowerCase();
+        const content = plain(row.textContent);
         const fits = Object.entries(choices).every(([name, { value }]) => !value || text(row, name) === value);
         const judged = row.querySelector(".verdict").getAttribute("aria-label");
         row.hidden = !(fits && (!verdict.value || judged === verdict.value) && wanted.every((w) => content.includes(w)));

@@ -90,7 +90,7 @@ def test_first_picture_shows_the_values_that_python_set(figure):
     for name, sigma in widget._products().items():
         assert numbers(figure)[name.split()[0]][0] == pytest.approx(sigma[-1, 0].item(), rel=0.051)
         assert f"{sigma[-1, 0] / sigma[-1, -1]:.2g}" in widget.alt()
-    assert figure.get_by_role("status").text_content().startswith("At depth 16 the largest singular value is 3.8e+15")
+    assert figure.get_by_role("status").text_content().startswith("At depth 16 the largest singular value is 3.8·10¹⁵")
 
 
 def test_keyboard_reaches_and_moves_everything(figure):

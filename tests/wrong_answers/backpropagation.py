@@ -27,8 +27,8 @@ def parents_first(root):
     return order
 
 
-def sweep(root, mistake=""):
-    """The right sweep, with one mistake."""
+def walk(root, mistake=""):
+    """The right walk, with one mistake."""
     order = parents_first(root)[::-1]
     root.grad = {"root 0": 0.0, "root 2": 2.0}.get(mistake, 1.0)
     if mistake == "from the inputs":
@@ -64,7 +64,7 @@ for mistake, message in {
     "none": "does this return what the task asks for?",
     "few nodes": "in a graph of 30 nodes, drawn at random: 8 of 30 gradients are wrong, and no small graph shows it",
 }.items():
-    wrong("backward", message)(partial(sweep, mistake=mistake))
+    wrong("backward", message)(partial(walk, mistake=mistake))
 
 
 @wrong("backward", "two ways to x: x.grad = -5 instead of 1: one way's contribution overwrites")
@@ -173,7 +173,7 @@ def half(root):
             parent.grad += derivative * node.grad
 
 
-@wrong("backward", "for x → a → root: parents are read 100060 times: does the sweep ever end?")
+@wrong("backward", "for x → a → root: parents are read 100060 times: does the walk ever end?")
 def endless(root):
     while root.parents:
         root.grad = 1.0

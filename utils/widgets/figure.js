@@ -31,6 +31,17 @@ export function format(x, digits = 2) {
   return x < 0 && Number(text) !== 0 ? `\u2212${text}` : text;
 }
 
+const raised = (sign) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(sign)];
+export const power = (k) => `10${[...String(k)].map(raised).join("")}`;
+
+/** x with so many digits that count: 0.0123, or 1.23·10⁻⁴ where it is small and 1.23·10⁴ where it is large. */
+export function significant(x, digits) {
+  const plain = x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 1000);
+  const [mantissa, exponent] = x.toExponential(digits - 1).split("e");
+  const text = plain ? String(Number(x.toPrecision(digits))) : `${mantissa}·${power(Number(exponent))}`;
+  return text.replace("-", "\u2212");
+}
+
 export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
 /** A labelled range input; `report(value)` is called while it moves. Its `show(value)` sets it;

@@ -162,7 +162,7 @@ function render({ model, el }) {
       ...ticks.map((e) => path("grid", `M${place(0, e)}H${WIDTH}`)),
       ...ticks.map((e) => text(-6, HEIGHT * (1 - e / most) + 5, "quiet right", format(e, most < 2 ? 1 : 0))),
       ...[0, 50, 100, 150, 200].map((step) => text((WIDTH * step) / STEPS, HEIGHT + 20, "quiet value", String(step))),
-      text(-36, -12, "quiet", "error: solid off the data, dotted on it"),
+      text(-36, -12, "quiet", "error: thick off the data, dotted on it"),
       text(WIDTH / 2, HEIGHT + 40, "quiet value", "step"),
       path("axis", `M0,0V${HEIGHT}H${WIDTH}`),
       ...KINDS.flatMap((kind) => [curve(kind, 0, "way on"), curve(kind, 1, "way")]),

@@ -1,6 +1,6 @@
 /* Optimisers racing over a surface: gradient descent, momentum, RMSProp and Adam from one start that the reader drags.
    surfaces, optimizers, noise and path are the mathematics of chapter 5; tests/browser compares them with torch. */
-import { animate, button, clamp, drag, format, frame, html, slider, svg } from "./figure.js";
+import { animate, button, clamp, drag, format, frame, html, significant, slider, svg } from "./figure.js";
 
 /* f and its gradient at [x, y]; sd: standard deviation of noise on each component of the gradient. */
 const valley = {
@@ -142,12 +142,6 @@ const line = (points) => points.map(([x, y]) => `${across(x)},${down(y)}`).join(
 const at = ([x, y]) => `translate(${across(x)} ${down(y)})`;
 const lost = ([x, y]) => !(Math.hypot(x, y) < 1000);
 
-/** x with three digits that count: 0.0123, or 1.23e−4 where it is small and 1.23e+4 where it is large. */
-function significant(x) {
-  const plain = x === 0 || (Math.abs(x) >= 0.001 && Math.abs(x) < 1000);
-  return (plain ? String(Number(x.toPrecision(3))) : x.toExponential(2)).replaceAll("-", "\u2212");
-}
-
 const SETTINGS = ["surface", "learning_rate", "momentum", "start", "own_rates", "racers"];
 let figures = 0; // on this page, for names that must differ
 
@@ -236,7 +230,7 @@ function render({ model, el }) {
     const { f } = surfaces[model.get("surface")];
     const standing = Object.keys(paths).filter((name) => !lost(paths[name].points[t]));
     const ends = standing.map((name) => [f(paths[name].points[t]), name]).sort(([a], [b]) => a - b);
-    return ends.length ? `After ${t} steps, ${ends[0][1]} is lowest: f = ${significant(ends[0][0])}.` : "";
+    return ends.length ? `After ${t} steps, ${ends[0][1]} is lowest: f = ${significant(ends[0][0], 3)}.` : "";
   }
 
   /** Compute the race once for all settings that change together. */
@@ -279,14 +273,14 @@ function render({ model, el }) {
     for (const { name, input, used, end } of rows) {
       const racer = paths[name];
       input.checked = Boolean(racer);
-      used.textContent = racer ? significant(racer.rate) : "";
-      end.textContent = racer ? (lost(racer.points[t]) ? "diverged" : significant(f(racer.points[t]))) : "";
+      used.textContent = racer ? significant(racer.rate, 3) : "";
+      end.textContent = racer ? (lost(racer.points[t]) ? "diverged" : significant(f(racer.points[t]), 3)) : "";
     }
     after.textContent = `f after ${t} steps`;
     handle.setAttribute("transform", at([x, y]));
     select.value = model.get("surface");
     own.checked = model.get("own_rates");
-    rate.show(Math.log10(model.get("learning_rate")), significant(model.get("learning_rate")));
+    rate.show(Math.log10(model.get("learning_rate")), significant(model.get("learning_rate"), 3));
     rate.querySelector("input").disabled = own.checked;
     momentum.show(model.get("momentum"), format(model.get("momentum")));
     startX.show(x, format(x));

@@ -1,6 +1,6 @@
 /* Products of random matrices, plain and with the identity added to each: their singular values against the depth.
    matrices, residual and spectra are the mathematics of chapter 4; tests/browser compares them with torch. */
-import { button, format, frame, html, slider, svg } from "./figure.js";
+import { button, format, frame, html, power, significant, slider, svg } from "./figure.js";
 
 const [SIZE, DEPTH] = [16, 64]; // the matrices are SIZE x SIZE; the most of them
 const WARM_UP = 4; // numbers of the generator that are not used: from a small seed the first is small
@@ -89,14 +89,7 @@ export function spectra(factors) {
 const SHOWN = { largest: 0, median: SIZE / 2, smallest: SIZE - 1 }; // places among the singular values
 const KINDS = ["plain", "residual"];
 const [WIDTH, HEIGHT] = [480, 300]; // of the plot
-
-/** x with two digits: 0.12, or 1.2e−5 where it is small and 1.2e+4 where it is large. */
-function short(x) {
-  const text = x >= 0.01 && x < 1000 ? String(Number(x.toPrecision(2))) : x.toExponential(1);
-  return text.replace("-", "\u2212");
-}
-const raised = (digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)];
-const power = (k) => `10${[...String(k)].map(raised).join("")}`;
+const short = (x) => significant(x, 2);
 
 function render({ model, el }) {
   const drawn = {}; // from which settings each kind was computed last, and the result

@@ -225,7 +225,7 @@ function render({ model, el }) {
   model.on("change:logits", follow);
   model.on("change:target", draw);
   model.on("change:step_size", draw);
-  const arrows = "The arrows show where the next step takes each logit: z \u2212 \u03b7(\u0177 \u2212 y).";
+  const arrows = "The arrows show where the next step takes each logit, z \u2212 \u03b7(\u0177 \u2212 y), if that is far enough to be seen.";
   const hint = html("p", { class: "hint" }, arrows);
   const pressed = [button("Gradient step", takeStep, "main"), button("Reset", reset)];
   const buttons = html("div", { class: "buttons" }, ...pressed);
