@@ -34,6 +34,12 @@ def test_the_box_names_mark_spread_and_seeds(shown):
     assert shown[0]["text/plain"].startswith("holds: a < b & c")
 
 
+def test_apostrophes_are_those_of_print(shown):
+    claims.claim("the net's loss isn't <1", True, **{"the_net's": 2})
+    assert "the net’s loss isn’t &lt;1" in shown[0]["text/html"] and "the net’s: 2" in shown[0]["text/html"]
+    assert "'" not in shown[0]["text/plain"] and shown[0][claims.CLAIM]["claim"] == "the net’s loss isn’t <1"
+
+
 def test_a_false_claim_is_shown_in_a_reader_s_run_and_fails_the_book_s_own(shown, monkeypatch):
     claims.claim("pigs fly", False, height=0.1)
     assert "✗" in shown[0]["text/html"] and shown[0][claims.CLAIM]["holds"] is False

@@ -5,6 +5,7 @@ import torch
 
 from tests.browser.conftest import bring_near
 from tests.browser.pointer import drag, swipe
+from tests.browser.tables import value
 from utils.widgets.optimizer_race import SURFACES as PYTHONS
 from utils.widgets.optimizer_race import OptimizerRace, _noise
 
@@ -47,10 +48,6 @@ def table(figure):
     for row in figure.locator("tbody tr").all():
         rows[row.locator("th span").text_content()] = tuple(row.locator("td").all_text_contents())
     return rows
-
-
-def number(text):
-    return float(text.replace("−", "-"))
 
 
 def start(figure):
@@ -110,8 +107,8 @@ def test_static_picture_and_figure_tell_the_same(figure):
     rows = table(figure)
     assert list(rows) == list(OPTIMIZERS)
     for name, (rate, points) in widget._race().items():
-        assert number(rows[name][0]) == rate == widget.learning_rate
-        assert number(rows[name][1]) == pytest.approx(SURFACES[widget.surface](*points[-1]).item(), rel=5e-3)
+        assert value(rows[name][0]) == rate == widget.learning_rate
+        assert value(rows[name][1]) == pytest.approx(SURFACES[widget.surface](*points[-1]).item(), rel=5e-3)
 
 
 def test_mouse_drags_the_start_and_everything_follows(figure):
@@ -160,7 +157,7 @@ def test_keyboard_reaches_and_moves_everything(figure):
     assert figure.get_by_role("slider", name="learning rate").is_disabled()
     figure.get_by_role("button", name="Reset").press("Enter")
     widget = OptimizerRace()
-    assert start(figure) == widget.start and number(table(figure)["Adam"][0]) == widget.learning_rate
+    assert start(figure) == widget.start and value(table(figure)["Adam"][0]) == widget.learning_rate
 
 
 def test_steps_go_one_by_one_from_the_start(figure):
@@ -168,11 +165,11 @@ def test_steps_go_one_by_one_from_the_start(figure):
     points = widget._race()["Adam"][1]
     for t in range(1, 4):
         figure.get_by_role("button", name="Step").press("Enter")
-        assert number(table(figure)["Adam"][1]) == pytest.approx(SURFACES["valley"](*points[t]).item(), rel=5e-3)
+        assert value(table(figure)["Adam"][1]) == pytest.approx(SURFACES["valley"](*points[t]).item(), rel=5e-3)
         assert figure.locator("thead").text_content().endswith(f"f after {t} steps")
     figure.get_by_role("button", name="Race").press("Enter")  # at once, since motion is reduced
     status = figure.get_by_role("status").text_content()
-    ends = {name: number(f) for name, (_, f) in table(figure).items()}
+    ends = {name: value(f) for name, (_, f) in table(figure).items()}
     assert status.startswith(f"After 100 steps, {min(ends, key=ends.get)} is lowest: f = ")
 
 
