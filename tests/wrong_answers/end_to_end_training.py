@@ -242,7 +242,7 @@ def wilson(correct, n, z=1.96, scale=None):
 
 
 wrong("accuracy-interval", "a 68% interval")(partial(wilson, z=1.0))
-wrong("accuracy-interval", "a 90 % interval")(partial(wilson, z=1.645))
+wrong("accuracy-interval", "a 90% interval")(partial(wilson, z=1.645))
 wrong("accuracy-interval", "z = 2 is rounded too much")(partial(wilson, z=2.0))
 wrong("accuracy-interval", "the division by 1 + z²/n is missing")(partial(wilson, scale=1.0))
 wrong("accuracy-interval", "changed places")(lambda correct, n: wilson(correct, n)[::-1])
