@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ttest_rel
 
 from utils import claims, records
 
@@ -65,7 +66,7 @@ def test_numbers_read_as_people_write_them(x, text):
     [(0.71234, 0.0123, "0.712 ± 0.012"), (0.71234, 0.123, "0.71 ± 0.12"), (1262.3, 34.4, "1,262 ± 34")]
     + [(0.034, 0.057, "0.034 ± 0.057"), (-0.0012, 0.016, "−0.0012 ± 0.016"), (99.7, 99.7, "100 ± 100")]
     + [(1.4712e-7, 3.8e-8, "1.47·10⁻⁷ ± 3.8·10⁻⁸"), (0.98123, 2.6e-5, "0.9812 ± 2.6·10⁻⁵")]
-    + [(3.0, 0.0, "3 ± 0"), (0.0, 0.1, "0 ± 0.1"), (float("inf"), float("nan"), "inf ± nan")],
+    + [(0.0, 0.1, "0 ± 0.1"), (float("inf"), float("nan"), "inf ± nan")],
 )
 def test_a_mean_has_the_digits_that_its_spread_lets_it_have(mean, sd, text):
     shown, spread = records.describe({"mean": mean, "sd": sd, "values": [mean, mean], "n": 2})
@@ -102,14 +103,32 @@ def test_what_is_no_measurement_is_refused(shown, value):
         claims.claim("fine", True, loss=value)
 
 
+def test_where_all_seeds_agree_no_spread_is_shown(shown):
+    claims.claim("fine", True, dead=[0.25, 0.25])
+    assert "dead: 0.25 in every seed\n" in shown[0]["text/plain"]
+
+
 @pytest.mark.parametrize(
     "a, text",
     [
-        ([1, 2, 3], "higher (+2.000 ± 0.577)"),  # 1/√3
-        (torch.tensor([-1, -2, -3]), "lower (\N{MINUS SIGN}2.000 ± 0.577)"),
-        ([-1, 1, 3], "not clearly different (+1.000 ± 1.155)"),
+        ([1, 2, 3], "not clearly different (+2.000 ± 0.577)"),  # 1/√3; t = 3.46, and 4.30 is the limit with three
+        ([2, 3, 4], "higher (+3.000 ± 0.577)"),
+        (torch.tensor([-2, -3, -4]), "lower (\N{MINUS SIGN}3.000 ± 0.577)"),
+        ([1, 2, 3, 1, 2, 3], "higher (+2.000 ± 0.365)"),
         ([0, 1], "not clearly different (+0.500 ± 0.500)"),
     ],
 )
-def test_comparison_in_words_is_sure_beyond_two_standard_errors(a, text):
+def test_comparison_in_words(a, text):
     assert claims.compared(a, [0] * len(a)).replace(records.NO_BREAK, " ") == text
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 20])
+def test_clear_is_what_a_paired_t_test_finds(seeds):
+    draws = torch.Generator().manual_seed(seeds)
+    found = []
+    for _ in range(200):
+        a, b = torch.randn(2, seeds, generator=draws, dtype=torch.float64)
+        a += 2 * seeds**-0.5  # so that about half of them are clear
+        found.append(claims.relation(a, b) != "not clearly different")
+        assert found[-1] == (ttest_rel(a, b).pvalue < 0.05)
+    assert 0 < sum(found) < 200

@@ -33,6 +33,8 @@ def describe(measurement):
     mean, sd, values = measurement["mean"], measurement["sd"], measurement["values"]
     if measurement["n"] == 1:
         return number(mean), ""
+    if sd == 0:
+        return number(mean), " in every seed"
     low, high = (number(x, _digits(x, sd)) for x in (min(values), max(values)))
     extremes = f"(from{NO_BREAK}{low} to{NO_BREAK}{high})"
     return number(mean, _digits(mean, sd)), f"{NO_BREAK}±{NO_BREAK}{number(sd, 2)} {extremes}"
@@ -50,6 +52,6 @@ def typeset(sentence):
 
 def _digits(x, sd):
     """Significant digits of x, two to four, down to the second one of its standard deviation."""
-    if not all(map(math.isfinite, (x, sd))) or x == 0 or sd == 0:
+    if x == 0 or not math.isfinite(x + sd):
         return 4
     return min(max(math.floor(math.log10(abs(x))) - math.floor(math.log10(sd)) + 2, 2), 4)
