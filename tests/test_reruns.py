@@ -2,12 +2,15 @@
 
 import pandas as pd
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests import mini_site
 from tools import reruns
 from tools.notebooks import asserted, chapters, version, write
+from tools.sweep import plan
+from utils import train
 from utils.records import CLAIM
 
 PARTS = {"code": "a"}
@@ -80,6 +83,17 @@ def test_a_run_takes_the_place_of_an_earlier_one_with_its_seed_and_device_alone(
         ("CPU (test)", "89", "False"), ("CPU (test)", "90", "False"), ("NVIDIA X", "90", "True")
     ]  # fmt: skip
     assert [after[0], after[2]] == [before[0], before[2]]
+
+
+@pytest.mark.parametrize("device, left", [("cpu", [10_000, 20_000]), ("cuda", [0, 20_000])])
+def test_what_is_stored_of_todays_code_is_not_run_again(tables, monkeypatch, device, left):
+    monkeypatch.setattr(train, "device", lambda: torch.device(device))
+    planned = plan("05", {}, {}, 3, "smoke")
+    rows = [(planned[0].name, "CPU (x86_64, 1 thread)"), (planned[1].name, "NVIDIA X"), ("05-adam-earlier", "CPU")]
+    tables.mkdir()
+    pd.DataFrame(rows, columns=["run", "device"]).to_csv(tables / "05-adam.csv", index=False)
+    assert reruns.missing("05-adam", 3, "smoke") == left
+    assert reruns.missing("05-adam", 3, "laptop") == [0, 10_000, 20_000]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Knows: where a chapter's table lies, stored_runs/<chapter>.csv, a row for each run. Doesn't know: how runs are made
 (sweep.py), nor what a table's columns are (results.py).
 
-    python -m tools.reruns 20        every chapter, 20 runs each at the laptop budget; what is finished isn't run again
+    python -m tools.reruns 20        every chapter, 20 runs each at the laptop budget; what is stored isn't run again
     python -m tools.reruns 5 02 05   these chapters, 5 runs each
     python -m tools.reruns 1 05 --budget full
 """
@@ -67,6 +67,17 @@ def store(name, table, folder):
     print(f"{len(finished)} runs stored in {file}, which holds {len(both)}")
 
 
+def missing(name, seeds, budget):
+    """First seeds of those runs of the chapter that are not stored yet: of today's code, on this kind of device."""
+    from tools.sweep import plan
+    from utils.train import device  # imports torch; the site only reads
+
+    on_cpu = device().type == "cpu"
+    done = {run["run"] for run in stored(name) if run["device"].startswith("CPU") == on_cpu}
+    # A run's name depends on its code and all its parameters.
+    return [run.parameters["first_seed"] for run in plan(name, {}, {}, seeds, budget) if run.name not in done]
+
+
 def main(arguments=None):
     from tools.sweep import Stop, sweep
 
@@ -78,7 +89,11 @@ def main(arguments=None):
     try:
         for path in [chapter(name) for name in given.chapters] or chapters():
             output = ROOT / "runs" / "seeds" / path.stem
-            table = sweep(path.stem, seeds=given.seeds, budget=given.budget, output=output)
+            first_seeds = missing(path.stem, given.seeds, given.budget)
+            print(f"{path.stem}: {given.seeds - len(first_seeds)} of {given.seeds} runs are stored", flush=True)
+            if not first_seeds:
+                continue
+            table = sweep(path.stem, grid={"first_seed": first_seeds}, budget=given.budget, output=output)
             store(path.stem, table, output)
             failed += int((table.status == "failed").sum())
     except (LookupError, ValueError, Stop) as error:
