@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from utils.exercises import CheckFailed, Checks, call, compare
+from utils.records import number
 
 check = Checks()
 
@@ -28,8 +29,8 @@ def check_adam(adam_step):
     error = _check_adam(adam_step, {})
     early = (1 - 0.9) / math.sqrt(1 - 0.999)
     return (
-        f"torch.optim.Adam takes the same {STEPS} steps, to {error:.0e}. Without the two corrections, the first step "
-        f"at the usual betas would be {early:.2f} times as long."
+        f"torch.optim.Adam takes the same {STEPS} steps, to {number(error, 1)}. Without the two corrections, the "
+        f"first step at the usual betas would be {early:.2f} times as long."
     )
 
 

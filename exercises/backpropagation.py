@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from utils.exercises import CheckFailed, Checks, call, compare, describe, without
+from utils.records import number
 
 check = Checks()
 
@@ -198,7 +199,8 @@ def check_softmax_backward(softmax_backward):
         symptom = "NaN or infinite" if not zero.isfinite().all() else f"up to {zero.abs().max():.2g}"
         raise CheckFailed(f"where p is exactly 0 and 1, the gradient is 0; it is {symptom}: log and 1/p are not needed")
     size = gradient.sum(1).abs().max().item()
-    return f"Autograd gives the same. Rows sum to 0 (to {size:.0e}): a constant added to all logits changes nothing."
+    size = number(size, 1)
+    return f"Autograd gives the same. Rows sum to 0 (to {size}): a constant added to all logits changes nothing."
 
 
 def _softmax_gradient(z, G):
@@ -312,8 +314,8 @@ def check_gradient_check(numerical_gradient):
         _check_points(f.moves(), f"for x of size {scale:g}, f is called")
         errors.append(_check_error(gradient, f, f"for x of size {scale:g}"))
     return (
-        f"For x of size 1, 0.001 and 1000, the largest error is {max(errors):.0e} of the gradient; "
-        f"a one-sided difference gets no better than about √ε = {EPS**0.5:.0e}."
+        f"For x of size 1, 0.001 and 1000, the largest error is {number(max(errors), 1)} of the gradient; "
+        f"a one-sided difference gets no better than about √ε = {number(EPS**0.5, 1)}."
     )
 
 
@@ -368,7 +370,8 @@ def _check_error(gradient, f, given):
         compare(gradient, expected, {}, {}, 1e-4, of=given)
     error = ((gradient - expected).abs().max() / expected.abs().max()).item()
     if not error <= 1e-9:
-        symptom = f"{given}, the error is {error:.0e} of the gradient, with a step of {step:.0e} times that size"
+        found = f"the error is {number(error, 1)} of the gradient, with a step of {number(step, 1)} times that size"
+        symptom = f"{given}, {found}"
         if step > EPS ** (1 / 3):
             raise CheckFailed(f"{symptom}: too large, f bends on the way. Is it scaled with x?")
         raise CheckFailed(

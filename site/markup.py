@@ -49,7 +49,7 @@ def mend(app, pagename, templatename, context, doctree):
     def give_size(match):
         with Image.open(sources[match[1]]) as image:
             width, height = image.size
-        return f'<img loading="lazy" decoding="async" width="{width}" height="{height}" '
+        return f'<img loading="lazy" decoding="async" width="{width}" height="{height}" style="--width: {width}" '
 
     body = FIGURE.sub(give_size, SUMMARY.sub(mend_summary, context["body"]))
     body = PUNCTUATED.sub(r'<span class="unbroken">\g<0></span>', body)

@@ -28,7 +28,8 @@ What a chapter claims, its own code checks each time it runs; a claim that fails
 is each of them with what the run measured: the mean over the seeds, ± the standard deviation, and in brackets the
 smallest and the largest value. A claim links to the cell that checked it. *Reruns*: in how many reruns of the whole
 chapter it held, each with seeds of its own for all that is drawn, pictures, weights and batches, or on another device
-(`make reruns`). What a claim says or asks for may have changed since; then they don't count, and it has none yet.
+(`make reruns`). Where a claim's words or its threshold changed since, perhaps because it failed in one of them, they
+don't count, and the cell is empty until there are new ones.
 """
 STATUS_INTRO = """# The runs behind this site
 
@@ -190,12 +191,14 @@ def bibliography_page(notebooks):
         f"- {entry} <small>Chapter{'s' * (len(where) > 1)}{NO_BREAK}{', '.join(where)}.</small>"
         for entry, where in entries.values()
     ]
-    return BIBLIOGRAPHY_INTRO + "\n" + "\n".join(sorted(lines, key=_surname)) + "\n"
+    return BIBLIOGRAPHY_INTRO + "\n" + "\n".join(sorted(lines, key=_authors)) + "\n"
 
 
-def _surname(entry):
-    """What a source is sorted by: the first author's surname, which follows the initials."""
-    return re.sub(r"^- (?:(?:\w-?\.[ -]?)+ )?", "", entry).casefold()
+def _authors(line):
+    """What a source is sorted by: the first author's surname, which follows the initials; the others; the title."""
+    authors, _, title = line.removeprefix("- ").casefold().partition(": ")
+    first, *others = re.split(", | and ", authors)
+    return re.sub(r"^(?:\w-?\.[ -]?)+ ", "", first), others, title
 
 
 def status_page(notebooks):
@@ -258,7 +261,7 @@ def _claim_row(chapter, address, claim, run, reruns):
         f'<span class="verdict {verdict}" role="img" aria-label="{word}">{mark}</span> '
         f'<a href="{escape(address)}">{escape(claim["claim"])}</a>'
     )
-    measured = "<br>".join(f"{escape(readable(name))} {_number(m)}" for name, m in claim["measured"].items())
+    measured = "<br>".join(f"{escape(readable(name))}: {_number(m)}" for name, m in claim["measured"].items())
     conditions = [_device(claim["device"]), f"torch{NO_BREAK}{claim['torch'].split('+')[0]}"]
     where = "<br>".join(map(escape, conditions)) + (f"<br><time>{escape(run['date'])}</time>" if run else "")
     return [str(chapter), sentence, measured, str(claim["seeds"] or ""), reruns, escape(claim["data"] or ""), where]

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from scipy.stats import ttest_rel
 
+from tools.notebooks import named_claims, read, write
 from utils import claims, records
 
 
@@ -101,6 +103,14 @@ def test_values_over_seeds_may_be_any_sequence(shown, value):
 def test_what_is_no_measurement_is_refused(shown, value):
     with pytest.raises(TypeError, match="loss must be a number, a string or a sequence of numbers"):
         claims.claim("fine", True, loss=value)
+
+
+def test_measurements_keep_the_order_in_which_a_claim_names_them(shown, tmp_path):
+    claims.claim("fine", True, of_the_net=3, length_1=[1.0, 2.0], length=2)
+    cell = new_code_cell("", outputs=[new_output("display_data", data=shown[0])])
+    write(new_notebook(cells=[cell]), tmp_path / "sorted.ipynb")
+    [(_, _, record)] = named_claims(read(tmp_path / "sorted.ipynb"))
+    assert list(record["measured"]) == ["of_the_net", "length_1", "length"]
 
 
 def test_where_all_seeds_agree_no_spread_is_shown(shown):

@@ -11,18 +11,22 @@ MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def number(x, digits=4):
-    """x as people read it, an integer whole, else with that many digits at least: 1,234,568; 12.35; 0.012; 1.2·10⁻⁷."""
+def number(x, digits=4, zeros=False):
+    """x as people read it, an integer whole, else with that many digits at least: 1,234,568; 12.35; 0.012; 1.2·10⁻⁷.
+
+    zeros: whether those at the end, which say how exact it is, stay: 0.590.
+    """
     if isinstance(x, int) or math.isfinite(x) and 10 ** (digits - 1) <= abs(x) < 1e9:
         return f"{x:,.0f}".replace("-", MINUS)
-    mantissa, _, exponent = f"{x:.{digits}g}".partition("e")
+    mantissa, _, exponent = f"{x:{'#' if zeros and x else ''}.{digits}g}".partition("e")
     power = f"·10{str(int(exponent)).translate(SUPERSCRIPT)}" if exponent else ""
     return mantissa.replace("-", MINUS) + power
 
 
 def signed(x, digits=3):
-    """A difference x with its sign and that many digits after the point: +0.034; −0.012."""
-    return f"{x:+.{digits}f}".replace("-", MINUS)
+    """A difference x with its sign and that many digits after the point: +0.034; −0.012; 0.000 has none."""
+    text = f"{x:+.{digits}f}"
+    return text.replace("-", MINUS) if float(text) else text[1:]
 
 
 def describe(measurement):
@@ -35,9 +39,8 @@ def describe(measurement):
         return number(mean), ""
     if sd == 0:
         return number(mean), " in every seed"
-    low, high = (number(x, _digits(x, sd)) for x in (min(values), max(values)))
-    extremes = f"(from{NO_BREAK}{low} to{NO_BREAK}{high})"
-    return number(mean, _digits(mean, sd)), f"{NO_BREAK}±{NO_BREAK}{number(sd, 2)} {extremes}"
+    shown, low, high = (number(x, _digits(x, sd), zeros=True) for x in (mean, min(values), max(values)))
+    return shown, f"{NO_BREAK}±{NO_BREAK}{number(sd, 2, zeros=True)} (from{NO_BREAK}{low} to{NO_BREAK}{high})"
 
 
 def readable(name):
