@@ -1,7 +1,7 @@
 """Corrects the HTML that myst-nb and the theme generate: valid, described, and quick to load.
 
-Knows: what their HTML lacks (an image's size, valid summaries, a description for search engines, a formula's hold on
-its comma), and what it has too much of (spans without a colour, notes to the tests).
+Knows: what their HTML lacks (an image's size and frame, valid summaries, a description for search engines, a formula's
+hold on its comma), and what it has too much of (spans without a colour, notes to the tests).
 Doesn't know: what a page says, nor how it looks (static/book.css).
 """
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 SUMMARY = re.compile(r'<summary aria-label="Toggle hidden content">(.*?)</summary>', re.DOTALL)
 TITLE = re.compile(r'<p (class="\w+ admonition-title")>(.*?)</p>', re.DOTALL)
-FIGURE = re.compile(r'<img (?![^>]*\bloading=)(?=[^>]*\bsrc="[^"]*_images/([^"/]+)")')
+FIGURE = re.compile(r'<img (?![^>]*\bloading=)(?=[^>]*\bsrc="[^"]*_images/([^"/]+)")([^>]*>)')
 # Browsers break lines on either side of a formula, also before a comma.
 PUNCTUATED = re.compile(r'<span class="math[^>]*>(?:(?!</span>).)*</span>[,.:;?!)]+', re.DOTALL)
 DESCRIPTION_CHARS = 155  # what search engines show of it
@@ -46,12 +46,15 @@ def mend(app, pagename, templatename, context, doctree):
         return
     sources = {name: Path(app.srcdir, source) for source, name in app.builder.images.items()}
 
-    def give_size(match):
+    def frame(match):
+        """The image with its size; after other outputs of a cell (the link to it is one) in a frame that may scroll."""
         with Image.open(sources[match[1]]) as image:
             width, height = image.size
-        return f'<img loading="lazy" decoding="async" width="{width}" height="{height}" style="--width: {width}" '
+        image = f'<img loading="lazy" decoding="async" width="{width}" height="{height}" {match[2]}'
+        framed = match.string.endswith(("</div>\n", "</p>\n"), 0, match.start())
+        return f'<div class="output picture" style="--width: {width}">{image}</div>' if framed else image
 
-    body = FIGURE.sub(give_size, SUMMARY.sub(mend_summary, context["body"]))
+    body = FIGURE.sub(frame, SUMMARY.sub(mend_summary, context["body"]))
     body = PUNCTUATED.sub(r'<span class="unbroken">\g<0></span>', body)
     context["body"] = PLAIN.sub(r"\1", body.replace(FOR_NBVAL, ""))
 

@@ -23,6 +23,10 @@ DISTORTED = """image => {
     const width = image.clientWidth - inner("Left", "Right"), height = image.clientHeight - inner("Top", "Bottom");
     return Math.abs(height - width * image.naturalHeight / image.naturalWidth) > 2 ? `${width} x ${height}` : null;
 }"""
+# On a phone; 9 points are 8 pixels then.
+SMALL = """images => images.filter(image =>
+    image.clientWidth > 0 && image.clientWidth < 0.44 * image.getAttribute("width")
+).map(image => image.alt)"""
 NOT_DRAWN = """formulas => formulas.filter(formula => {
     const drawn = formula.querySelector("mjx-math")?.getBoundingClientRect();
     return !(drawn?.width > 0 && drawn.height > 0);
@@ -59,6 +63,7 @@ def test_page_is_whole_and_asks_nobody_else(home, visit, name, scheme):
         assert image.evaluate(LOADED), f"does not load: {image.get_attribute('src')}"
         if image.is_visible():
             assert image.evaluate(DISTORTED) is None, f"out of proportion: {image.get_attribute('src')}"
+    assert page.locator(".picture img").evaluate_all(SMALL) == [], "figures with letters too small to read"
     start_figures(page)
     open_folds(page)
     assert page.locator(".cell.tag_hide-input:not(:has(details.hide))").count() == 0, "code that should be folded"
