@@ -6,7 +6,7 @@ import torch
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from scipy.stats import ttest_rel
 
-from tools.notebooks import named_claims, read, write
+from tools.notebooks import load, named_claims, read, write
 from utils import claims, records
 
 
@@ -33,7 +33,7 @@ def test_the_record_holds_all_that_was_measured(shown):
 def test_the_box_names_mark_spread_and_seeds(shown):
     claims.claim("a < b & c", True, loss=[1.0, 2.0])
     assert "✓" in shown[0]["text/html"] and "a &lt; b &amp; c" in shown[0]["text/html"]
-    assert "1.5\xa0±\xa00.71 (from\xa01 to\xa02)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
+    assert "1.50\xa0±\xa00.71 (from\xa01.00 to\xa02.00)" in shown[0]["text/html"] and "2 seeds" in shown[0]["text/html"]
     assert shown[0]["text/plain"].startswith("holds: a < b & c")
 
 
@@ -68,7 +68,7 @@ def test_numbers_read_as_people_write_them(x, text):
     [(0.71234, 0.0123, "0.712 ± 0.012"), (0.71234, 0.123, "0.71 ± 0.12"), (1262.3, 34.4, "1,262 ± 34")]
     + [(0.034, 0.057, "0.034 ± 0.057"), (-0.0012, 0.016, "−0.0012 ± 0.016"), (99.7, 99.7, "100 ± 100")]
     + [(1.4712e-7, 3.8e-8, "1.47·10⁻⁷ ± 3.8·10⁻⁸"), (0.98123, 2.6e-5, "0.9812 ± 2.6·10⁻⁵")]
-    + [(0.0, 0.1, "0 ± 0.1"), (float("inf"), float("nan"), "inf ± nan")],
+    + [(0.0, 0.1, "0 ± 0.10"), (0.59, 0.0254, "0.590 ± 0.025"), (float("inf"), float("nan"), "inf ± nan")],
 )
 def test_a_mean_has_the_digits_that_its_spread_lets_it_have(mean, sd, text):
     shown, spread = records.describe({"mean": mean, "sd": sd, "values": [mean, mean], "n": 2})
@@ -77,7 +77,7 @@ def test_a_mean_has_the_digits_that_its_spread_lets_it_have(mean, sd, text):
 
 
 def test_differences_carry_their_sign():
-    assert [records.signed(x) for x in (0.0341, -0.0119, 0.0)] == ["+0.034", "−0.012", "+0.000"]
+    assert [records.signed(x) for x in (0.0341, -0.0119, 0.0)] == ["+0.034", "−0.012", "0.000"]
     assert records.signed(torch.tensor(-2.25), 1) == "−2.2"
 
 
@@ -109,8 +109,9 @@ def test_measurements_keep_the_order_in_which_a_claim_names_them(shown, tmp_path
     claims.claim("fine", True, of_the_net=3, length_1=[1.0, 2.0], length=2)
     cell = new_code_cell("", outputs=[new_output("display_data", data=shown[0])])
     write(new_notebook(cells=[cell]), tmp_path / "sorted.ipynb")
-    [(_, _, record)] = named_claims(read(tmp_path / "sorted.ipynb"))
-    assert list(record["measured"]) == ["of_the_net", "length_1", "length"]
+    for notebook in (read(tmp_path / "sorted.ipynb"), load(tmp_path / "sorted.ipynb")):
+        [(_, _, record)] = named_claims(notebook)
+        assert list(record["measured"]) == ["of_the_net", "length_1", "length"]
 
 
 def test_where_all_seeds_agree_no_spread_is_shown(shown):

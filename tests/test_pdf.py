@@ -92,7 +92,7 @@ def text(book):
 
 @needs_latex
 def test_claim_stands_with_what_was_measured(text):
-    assert "✓ Pixels beat edges classes: 10; end to end: 0.62 ± 0.18 (from 0.5 to 0.75); 2 seeds, shapes, CPU" in text
+    assert "✓ Pixels beat edges classes: 10; end to end: 0.62 ± 0.18 (from 0.50 to 0.75); 2 seeds, shapes, CPU" in text
     assert "✗ Edges > pixels" in text
 
 

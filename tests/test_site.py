@@ -180,7 +180,7 @@ def test_claims_page_says_what_was_measured_and_links_to_the_cell(site):
     assert rows[1].find("a").text == "Edges > pixels"
     cells = {td["data-label"]: td.get_text(" ", strip=True) for td in rows[0].find_all("td")}
     measured = cells["Measured"].replace("\xa0", " ")
-    assert "end to end: 0.62 ± 0.18 (from 0.5 to 0.75)" in measured and "classes: 10" in measured
+    assert "end to end: 0.62 ± 0.18 (from 0.50 to 0.75)" in measured and "classes: 10" in measured
     assert [cells[name] for name in ("Chapter", "Seeds", "Data")] == ["1", "2", "shapes"]
     assert cells["Run"] == "CPU\xa0(test) torch\xa02.11.0 2026-11-23"
 

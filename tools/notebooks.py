@@ -99,7 +99,7 @@ def claim_record(data):
 
     A notebook's file has them sorted by name; the claim as text keeps them as they were.
     """
-    lines = data.get("text/plain", "").split("\n")
+    lines = "".join(data.get("text/plain", "")).split("\n")  # in the file itself a list
 
     def place(name):
         label = f"{readable(name)}: "
