@@ -421,10 +421,10 @@ for mistake, message in {
     wrong("gradient-check", message)(partial(differences, mistake=mistake))
 
 for h, message in {
-    6e-6: "with a step of 6e-03 times that size: too large",
-    1e-2: "with a step of 1e-02 times that size: too large",
-    1e-8: "with a step of 1e-08 times that size: too small",
-    1e-12: "with a step of 1e-12 times that size: too small",
+    6e-6: "with a step of 0.006 times that size: too large",
+    1e-2: "with a step of 0.01 times that size: too large",
+    1e-8: "with a step of 1·10⁻⁸ times that size: too small",
+    1e-12: "with a step of 1·10⁻¹² times that size: too small",
 }.items():
     wrong("gradient-check", message)(partial(differences, h=h))
 
