@@ -198,9 +198,8 @@ def check_softmax_backward(softmax_backward):
     if not torch.equal(zero, torch.zeros_like(G)):
         symptom = "NaN or infinite" if not zero.isfinite().all() else f"up to {zero.abs().max():.2g}"
         raise CheckFailed(f"where p is exactly 0 and 1, the gradient is 0; it is {symptom}: log and 1/p are not needed")
-    size = gradient.sum(1).abs().max().item()
-    size = number(size, 1)
-    return f"Autograd gives the same. Rows sum to 0 (to {size}): a constant added to all logits changes nothing."
+    largest_sum = number(gradient.sum(1).abs().max().item(), 1)
+    return f"Autograd gives the same. Rows sum to 0 (to {largest_sum}): a constant added to all logits changes nothing."
 
 
 def _softmax_gradient(z, G):

@@ -1,7 +1,7 @@
 """Corrects the HTML that myst-nb and the theme generate: valid, described, and quick to load.
 
 Knows: what their HTML lacks (an image's size and frame, valid summaries, a description for search engines, a formula's
-hold on its comma), and what it has too much of (spans without a colour, notes to the tests).
+hold on its comma), and what it has too much of (spans without a colour, notes to tools).
 Doesn't know: what a page says, nor how it looks (static/book.css).
 """
 
@@ -24,7 +24,8 @@ SEARCH = "Search this book."
 # a third of its elements less.
 PLAIN = re.compile(r'<span class="(?:n|nn|p|o|w)">([^<]*)</span>')
 
-FOR_NBVAL = '<span class="c1"># NBVAL_CHECK_OUTPUT</span>\n'  # a cell's note to the tests, nothing to its readers
+# A cell's notes to the tests, the formatter and Colab's forms: nothing to readers of a page.
+FOR_TOOLS = re.compile(r'<span class="c1"># (?:NBVAL|fmt:|@title)[^<]*</span>\n|(?<=# )@param (?:\[.*?\]|\{.*?\}) # ')
 
 
 def mend_summary(match):
@@ -56,7 +57,7 @@ def mend(app, pagename, templatename, context, doctree):
 
     body = FIGURE.sub(frame, SUMMARY.sub(mend_summary, context["body"]))
     body = PUNCTUATED.sub(r'<span class="unbroken">\g<0></span>', body)
-    context["body"] = PLAIN.sub(r"\1", body.replace(FOR_NBVAL, ""))
+    context["body"] = PLAIN.sub(r"\1", FOR_TOOLS.sub("", body))
 
 
 def setup(app):

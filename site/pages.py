@@ -147,12 +147,14 @@ def claims_page(notebooks):
 def _reruns(name, notebook):
     """{claim: HTML such as "CPU: 4 of 5"}: in how many stored reruns of the chapter it held, by device and budget."""
     run, texts = notebook.metadata.get("book"), {}
-    for (device, budget), runs in _grouped(reruns.stored(name), "device", "budget"):
+    for (device, budget), runs in _grouped(((r["device"], r["budget"]), r) for r in reruns.stored(name)):
         where = device.partition(" (")[0].removeprefix("NVIDIA ") + f", {budget}" * (budget != "laptop")
-        earlier = run and any(_is_earlier(other, run) for other in runs)
+        earlier = reruns.held([other for other in runs if run and _is_earlier(other, run)], notebook)
         for claim, (k, n) in reruns.held(runs, notebook).items():
             text = f"{where}: {k} of {n}".replace(" ", NO_BREAK)
-            texts.setdefault(claim, []).append(escape(text) + " (earlier code)" * bool(earlier))
+            if m := earlier.get(claim, (0, 0))[1]:
+                text += " (earlier code)" if m == n else f" ({m} with earlier code)"
+            texts.setdefault(claim, []).append(escape(text))
     return {claim: "<br>".join(lines) for claim, lines in texts.items()}
 
 
@@ -163,11 +165,11 @@ def _is_earlier(rerun, run):
     return changed or rerun["code"] != version(run["fingerprint"])
 
 
-def _grouped(runs, *columns):
-    """Stored runs that agree in these columns, as [(their values, [run])], in the order of the values."""
+def _grouped(pairs):
+    """(key, stored run) pairs as [(key, [its runs])], in the order of the keys."""
     groups = {}
-    for run in runs:
-        groups.setdefault(tuple(run[column] for column in columns), []).append(run)
+    for key, run in pairs:
+        groups.setdefault(key, []).append(run)
     return sorted(groups.items())
 
 
@@ -222,15 +224,15 @@ def status_page(notebooks):
             "Data": "<br>".join(data) or "none",
         }
         if stored := reruns.stored(name):
-            groups = _grouped(stored, "device", "budget")
-            facts["Reruns"] = "<br>".join(_summary(*key, runs, run) for key, runs in groups)
+            groups = _grouped(((r["device"], r["budget"], _is_earlier(r, run)), r) for r in stored)
+            facts["Reruns"] = "<br>".join(_summary(*key, runs) for key, runs in groups)
         rows = "".join(f"<dt>{fact}</dt><dd>{value}</dd>" for fact, value in facts.items())
         parts += [f"## [{title(notebook)}](chapters/{name}.ipynb)\n", f'<dl class="run">{rows}</dl>\n']
     return "\n".join(parts)
 
 
-def _summary(device, budget, runs, shown):
-    """One line, as HTML, about stored runs of one device and budget; shown: the run on the site."""
+def _summary(device, budget, earlier, runs):
+    """One line, as HTML, about stored runs of one device and budget; earlier: they are of earlier code."""
     held, checked = (sum(int(run[column]) for run in runs) for column in ("held", "claims"))
     seconds = [float(run["seconds"]) for run in runs]
     slowest, times = _time(max(seconds)), " each at most" if len(runs) > 1 else ""
@@ -241,7 +243,7 @@ def _summary(device, budget, runs, shown):
             f"{slowest}{times}; torch{NO_BREAK}{runs[-1]['torch']}; "
         )
         + f"<time>{escape(date)}</time>"
-        + "; of earlier code" * any(_is_earlier(rerun, shown) for rerun in runs)
+        + "; of earlier code" * earlier
     )
 
 
@@ -261,7 +263,7 @@ def _claim_row(chapter, address, claim, run, reruns):
         f'<span class="verdict {verdict}" role="img" aria-label="{word}">{mark}</span> '
         f'<a href="{escape(address)}">{escape(claim["claim"])}</a>'
     )
-    measured = "<br>".join(f"{escape(readable(name))}: {_number(m)}" for name, m in claim["measured"].items())
+    measured = "<br>".join(f"{escape(readable(name))}: {_number(m)}" for name, m in claim["measured"])
     conditions = [_device(claim["device"]), f"torch{NO_BREAK}{claim['torch'].split('+')[0]}"]
     where = "<br>".join(map(escape, conditions)) + (f"<br><time>{escape(run['date'])}</time>" if run else "")
     return [str(chapter), sentence, measured, str(claim["seeds"] or ""), reruns, escape(claim["data"] or ""), where]

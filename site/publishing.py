@@ -24,7 +24,9 @@ NOT_FOUND = """\
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ max-width: 34rem; margin: 20vh auto 0; padding: 0 1.2rem; font: 1.1rem/1.6 system-ui, sans-serif; }}
-a {{ color: inherit; }}
+h1 {{ font-weight: 650; letter-spacing: -0.015em; }}
+a {{ color: #0b5c94; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #15181c; color: #ced6dd; }} a {{ color: #7db8e8; }} }}
 </style>
 </head>
 <body>

@@ -57,7 +57,8 @@ def pages():
 
 def claim(holds=True, **changes):
     """A claim's record."""
-    measured = {"end_to_end": {"values": [0.5, 0.75], "mean": 0.625, "sd": 0.1768, "n": 2}, "classes": {"value": 10}}
+    accuracy = {"values": [0.5, 0.75], "mean": 0.625, "sd": 0.1768, "n": 2}
+    measured = [("end_to_end", accuracy), ("classes", {"value": 10})]
     record = {"claim": "Pixels beat edges", "holds": holds, "measured": measured, "data": "shapes", "seeds": 2}
     return {**record, "device": "CPU (test)", "torch": "2.11.0", **changes}
 
@@ -87,6 +88,8 @@ def chapter():
     for name, text in (("columns", "rate   loss\n0.1    2.30\n"), ("prose", "double: right.\n")):
         printed = [new_output("stream", text=text)]
         cells.append(new_code_cell(f"print('{name}')", id=name, outputs=printed, execution_count=1))
+    form = '# @title Parameters\n# fmt: off\nepochs: int = 5  # @param {type:"integer"} # 1 to 200 passes'
+    cells.append(new_code_cell(form, id="parameters", execution_count=1))
     prompts = {"code_prompt_show": "Show solution", "code_prompt_hide": "Hide solution"}
     hidden = {"tags": ["hide-input"], "mystnb": prompts}
     cells.append(new_code_cell("x = 1  # " + "a long line " * 20, id="solution", metadata=hidden))

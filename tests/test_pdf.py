@@ -30,7 +30,7 @@ def ten_times(x):
     ### END SOLUTION'''
 POWERS = mini_site.claim(
     claim="(1 - x)^L at x = -1 is below 10^-4 for ResNet-20",
-    measured={"after_2": {"value": 1.5e-9}, "range": {"value": "1.5e-9 to 2"}},
+    measured=[("after_2", {"value": 1.5e-9}), ("range", {"value": "1.5e-9 to 2"})],
 )
 PAGES = {
     "glossary": f"# Glossary\n\n## T\n\n**[Ten](chapters/{mini_site.NAME}.ipynb#exercise-1-ten-times)**: A factor.\n",

@@ -145,6 +145,16 @@ def test_pages_count_the_reruns_by_device(tables, parts, rate, said):
     assert mini_site.pages().status_page({"01-mini": notebook}).count("; of earlier code") == 2 * bool(said)
 
 
+def test_pages_tell_reruns_of_earlier_code_apart(tables):
+    notebook, table = mini_site.chapter(), runs(claim=[True, False, True])
+    store(tables.parent, table.assign(code=[version({"code": "b"}), *table.code[1:]]), notebook)
+    notebook.metadata.book |= {"fingerprint": PARTS, "parameters": {}}
+    page = BeautifulSoup(mini_site.pages().claims_page({"01-mini": notebook}), "html.parser")
+    assert plain(page.find("td", attrs={"data-label": "Reruns"}).text) == "CPU: 2 of 3 (1 with earlier code)"
+    status = plain(BeautifulSoup(mini_site.pages().status_page({"01-mini": notebook}), "html.parser").text)
+    assert "2 on CPU (test), budget laptop: claims held 1 of 2 times" in status and status.count("earlier code") == 1
+
+
 @pytest.mark.parametrize("rate, said", [(0.003, ""), (0.001, " (with earlier code)")])
 def test_the_pages_say_how_long_it_takes_on_a_gpu(tables, rate, said):
     notebook, pages = mini_site.chapter(), mini_site.pages()

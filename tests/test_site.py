@@ -187,6 +187,11 @@ def test_claims_page_says_what_was_measured_and_links_to_the_cell(site):
     assert cells["Run"] == "CPU\xa0(test) torch\xa02.11.0 2026-11-23"
 
 
+def test_what_only_tools_read_in_a_cell_is_not_shown(site):
+    shown = page(site, CHAPTER).find(id="cell-parameters").text.strip()
+    assert shown == "epochs: int = 5  # 1 to 200 passes"
+
+
 def test_bibliography_is_sorted_by_surname_and_names_the_chapter(site):
     entries = page(site, "bibliography.html").article.find_all("li")
     assert [entry.text.strip().split(":")[0] for entry in entries] == ["Y.-B. Abel, C. Cantor", "A. Zorn"]

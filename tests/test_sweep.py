@@ -45,7 +45,7 @@ if act == "eat":
     eaten = bytearray(os.urandom(1) * 900_000_000)
 while act in ("hang", "eat") or (act == "wait" and not (log / f"go-{number}").exists()):
     time.sleep(0.05)
-measured = {"double": {"value": 2 * number}, "loss": {"values": [1.0, 3.0], "mean": 2.0, "sd": 1.41, "n": 2}}
+measured = [("double", {"value": 2 * number}), ("loss", {"values": [1.0, 3.0], "mean": 2.0, "sd": 1.41, "n": 2})]
 record = {"claim": "the number is even", "holds": number % 2 == 0, "measured": measured, "data": None, "seeds": 2}
 display({CLAIM: record | {"device": "CPU", "torch": "2.11"}, "text/plain": "a claim"}, raw=True)
 """

@@ -15,7 +15,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
 from tools.files import store_text
-from utils.records import CLAIM, readable
+from utils.records import CLAIM
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("utils", "exercises")  # the book's own code; all else is the lock file's matter
@@ -89,24 +89,9 @@ def records(notebook, mime):
 def named_claims(notebook):
     """Each claim as (name, cell, record); the name is its cell's id, with a number from the cell's second claim on."""
     for cell in code_cells(notebook):
-        found = [claim_record(output["data"]) for output in cell.outputs if CLAIM in output.get("data", {})]
+        found = [output["data"][CLAIM] for output in cell.outputs if CLAIM in output.get("data", {})]
         for number, record in enumerate(found, 1):
             yield _claim_name(cell, number), cell, record
-
-
-def claim_record(data):
-    """The record of the claim that an output's data hold, its measurements in the order in which the claim names them.
-
-    A notebook's file has them sorted by name; the claim as text keeps them as they were.
-    """
-    lines = "".join(data.get("text/plain", "")).split("\n")  # in the file itself a list
-
-    def place(name):
-        label = f"{readable(name)}: "
-        return next((i for i, line in enumerate(lines) if line.startswith(label)), len(lines))
-
-    measured = data[CLAIM]["measured"]
-    return data[CLAIM] | {"measured": {name: measured[name] for name in sorted(measured, key=place)}}
 
 
 def _claim_name(cell, number):

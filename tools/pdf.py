@@ -22,7 +22,7 @@ from nbformat.v4 import new_markdown_cell, new_output
 
 from tools.build import BUILD, current, jupyter_book, run, stage
 from tools.execute import ExecutionFailed
-from tools.notebooks import SOLUTION, chapters, claim_record, read, tags, write
+from tools.notebooks import SOLUTION, chapters, read, tags, write
 from tools.parameters import BUDGETS
 from utils.records import CLAIM, describe, readable
 
@@ -209,7 +209,7 @@ def _output_for_paper(output):
     """The outputs that stand for this one."""
     data = output.get("data", {})
     if CLAIM in data:
-        return [new_output("display_data", data={PAPER_CLAIM: _claim_for_paper(claim_record(data))})]
+        return [new_output("display_data", data={PAPER_CLAIM: _claim_for_paper(data[CLAIM])})]
     if WIDGET_VIEW_MIMETYPE not in data:
         return [output]
     if "image/png" not in data:  # tqdm's progress bar: it says nothing once the run is over
@@ -223,7 +223,7 @@ def _code(text):
 
 
 def _claim_for_paper(record):
-    measured = [f"{readable(name)}: {''.join(describe(m))}" for name, m in record["measured"].items()]
+    measured = [f"{readable(name)}: {''.join(describe(m))}" for name, m in record["measured"]]
     seeds = f"{record['seeds']} seeds" if record["seeds"] else None
     facts = [*measured, ", ".join(filter(None, [seeds, record["data"], record["device"]]))]
     return {"holds": record["holds"], "sentence": _printed(record["claim"]), "facts": _printed("; ".join(facts))}

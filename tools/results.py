@@ -99,7 +99,7 @@ def _row(notebook, name):
     facts = {fact: book.get(fact) for fact in ("seconds", "date", "device", "python", "torch")}
     for claim, record in claims:
         row[claim] = record["holds"]
-        for measure, measured in record["measured"].items():
+        for measure, measured in record["measured"]:
             row[f"{claim}: {measure}"] = measured.get("value", measured.get("mean"))
             if measured.get("n", 1) > 1:
                 row[f"{claim}: {measure} sd"] = measured["sd"]

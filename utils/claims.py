@@ -16,6 +16,12 @@ from scipy.special import stdtrit
 from utils.records import CLAIM, NO_BREAK, describe, readable, signed, typeset
 from utils.train import device_name, strict
 
+# what a chapter says beside its first comparison: the words of `relation`
+CLEAR = (
+    "Clear is a difference that chance alone would make as large in fewer than 5% of such comparisons, by a paired "
+    "t-test over the seeds."
+)
+
 
 class ClaimError(AssertionError):
     """A claim of the book that its own run refutes."""
@@ -31,18 +37,18 @@ def claim(sentence, holds, *, data=None, **measured):
     holding, and the notebook goes on. Raises TypeError if `holds` is no truth value, or a measurement no number.
     """
     sentence, holds = typeset(sentence), _truth(holds)
-    measured = {name: _summary(name, value) for name, value in measured.items()}
+    measured = [(name, _summary(name, value)) for name, value in measured.items()]
     record = {
         "claim": sentence,
         "holds": holds,
-        "measured": measured,
+        "measured": measured,  # pairs: a notebook's file sorts the keys of what would be a dict
         "data": getattr(data, "name", data),
-        "seeds": max((m["n"] for m in measured.values() if "n" in m), default=None),
+        "seeds": max((m["n"] for _, m in measured if "n" in m), default=None),
         "device": device_name(),
         "torch": torch.__version__,
     }
     text = f"{'holds' if holds else 'DOES NOT HOLD'}: {sentence}"
-    shown = [f"{readable(name)}: {''.join(describe(m))}" for name, m in measured.items()]
+    shown = [f"{readable(name)}: {''.join(describe(m))}" for name, m in measured]
     seeds = f"{record['seeds']} seeds" if record["seeds"] else None
     context = ", ".join(filter(None, [seeds, record["data"], record["device"]]))
     plain = "\n".join([text, *shown, f"({context})"])

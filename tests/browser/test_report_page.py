@@ -14,7 +14,7 @@ def report(tmp_path_factory):
     """The report.html of four runs at two values of a parameter, of which the claim held in three."""
     folder = tmp_path_factory.mktemp("runs")
     for i in range(4):
-        record = {"claim": "The loss stays below 3.", "holds": i < 3, "measured": {"loss": {"value": 1.5 + i / 2}}}
+        record = {"claim": "The loss stays below 3.", "holds": i < 3, "measured": [("loss", {"value": 1.5 + i / 2})]}
         output = new_output("display_data", {CLAIM: record, "text/plain": "a claim"})
         notebook = new_notebook(cells=[new_code_cell(id="loss", outputs=[output])])
         notebook.metadata.book = {
