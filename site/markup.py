@@ -25,7 +25,7 @@ SEARCH = "Search this book."
 PLAIN = re.compile(r'<span class="(?:n|nn|p|o|w)">([^<]*)</span>')
 
 # A cell's notes to the tests, the formatter and Colab's forms: nothing to readers of a page.
-FOR_TOOLS = re.compile(r'<span class="c1"># (?:NBVAL|fmt:|@title)[^<]*</span>\n|(?<=# )@param (?:\[.*?\]|\{.*?\}) # ')
+FOR_TOOLS = re.compile(r'<span class="c1"># (?:NBVAL|fmt:|@title)[^<]*</span>\n|(?<=# )@param (?:\{.*?\} # )?')
 
 
 def mend_summary(match):

@@ -90,13 +90,12 @@ def at_a_glance(name, notebook):
     facts = {"Read": f"{max(5, 5 * round(words / WORDS_PER_MINUTE / 5))} min"}
     run = notebook.metadata.get("book")
     if run:
-        times = {_device(run["device"]): _time(run["seconds"])}
-        for other in reruns.stored(name):
-            same = other["budget"] == run["budget"] and other["first_seed"] == str(run["parameters"]["first_seed"])
-            if same and not other["device"].startswith("CPU"):
-                earlier = " (with earlier code)" * _is_earlier(other, run)
-                times.setdefault(_device(other["device"]) + earlier, _time(float(other["seconds"])))
-        facts["Run"] = ", ".join(f"{time} on {device}" for device, time in times.items())
+        times = {run["device"]: f"{_time(run['seconds'])} on {_device(run['device'])}"}
+        for other in sorted(reruns.stored(name), key=lambda other: _is_earlier(other, run)):
+            if other["budget"] == run["budget"] and not other["device"].startswith("CPU"):
+                text = f"{_time(float(other['seconds']))} on {_device(other['device'])}"
+                times.setdefault(other["device"], text + " (with earlier code)" * _is_earlier(other, run))
+        facts["Run"] = ", ".join(times.values())
     needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
     return facts | ({"Needs": needs} if needs else {})
 

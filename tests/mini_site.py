@@ -89,6 +89,7 @@ def chapter():
         printed = [new_output("stream", text=text)]
         cells.append(new_code_cell(f"print('{name}')", id=name, outputs=printed, execution_count=1))
     form = '# @title Parameters\n# fmt: off\nepochs: int = 5  # @param {type:"integer"} # 1 to 200 passes'
+    form += '\nset: str = "auto"  # @param ["auto", "shapes"] # the images'
     cells.append(new_code_cell(form, id="parameters", execution_count=1))
     prompts = {"code_prompt_show": "Show solution", "code_prompt_hide": "Hide solution"}
     hidden = {"tags": ["hide-input"], "mystnb": prompts}

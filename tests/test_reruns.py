@@ -85,14 +85,20 @@ def test_a_run_takes_the_place_of_an_earlier_one_with_its_seed_and_device_alone(
     assert [after[0], after[2]] == [before[0], before[2]]
 
 
-@pytest.mark.parametrize("device, left", [("cpu", [10_000, 20_000]), ("cuda", [0, 20_000])])
-def test_what_is_stored_of_todays_code_is_not_run_again(tables, monkeypatch, device, left):
+@pytest.mark.parametrize("device, left", [("cpu", [20_000, 30_000]), ("cuda", [0, 20_000])])
+def test_what_is_missing_are_runs_of_todays_code_with_first_seeds_of_their_own(tables, monkeypatch, device, left):
     monkeypatch.setattr(train, "device", lambda: torch.device(device))
     planned = plan("05", {}, {}, 3, "smoke")
-    rows = [(planned[0].name, "CPU (x86_64, 1 thread)"), (planned[1].name, "NVIDIA X"), ("05-adam-earlier", "CPU")]
+    rows = [
+        (planned[0].name, "CPU (x86_64, 1 thread)", "smoke", 0),
+        (planned[1].name, "NVIDIA X", "smoke", 10_000),
+        ("05-adam-earlier", "CPU (x86_64, 1 thread)", "smoke", 10_000),
+    ]
     tables.mkdir()
-    pd.DataFrame(rows, columns=["run", "device"]).to_csv(tables / "05-adam.csv", index=False)
+    columns = ["run", "device", "budget", "first_seed"]
+    pd.DataFrame(rows, columns=columns).to_csv(tables / "05-adam.csv", index=False)
     assert reruns.missing("05-adam", 3, "smoke") == left
+    assert reruns.missing("05-adam", 1, "smoke") == []
     assert reruns.missing("05-adam", 3, "laptop") == [0, 10_000, 20_000]
 
 

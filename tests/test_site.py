@@ -189,7 +189,10 @@ def test_claims_page_says_what_was_measured_and_links_to_the_cell(site):
 
 def test_what_only_tools_read_in_a_cell_is_not_shown(site):
     shown = page(site, CHAPTER).find(id="cell-parameters").text.strip()
-    assert shown == "epochs: int = 5  # 1 to 200 passes"
+    assert shown.split("\n") == [
+        "epochs: int = 5  # 1 to 200 passes",
+        'set: str = "auto"  # ["auto", "shapes"] # the images',
+    ]
 
 
 def test_bibliography_is_sorted_by_surname_and_names_the_chapter(site):

@@ -42,7 +42,7 @@ DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>\s*(.*?)\s*</details>
 EXERCISE = re.compile(r"^### (Exercise .*)$", re.MULTILINE)
 SECTION, RUBRIC = re.compile(r"^## (.*)$", re.MULTILINE), r"```{rubric} \1\n```"  # a rubric is not in the contents
 MARKER = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*\n?", re.MULTILINE)
-FOR_TOOLS = re.compile(r"^# (?:@title|fmt:|NBVAL).*\n|# @param (?:\[.*?\]|\{.*?\}) (?=#)", re.MULTILINE)
+FOR_TOOLS = re.compile(r"^# (?:@title|fmt:|NBVAL).*\n|(?<=# )@param (?:\{.*?\} # )?", re.MULTILINE)
 SCREEN = re.compile(r"<!-- screen -->.*?<!-- /screen -->\n?", re.DOTALL)  # of a page: what paper can't do
 BLANK_LINES = re.compile(r"\n{3,}")  # in code: at the top of a page they would look like a fault
 SPECIAL = re.compile(r"([\\`*_\[\]<>#$~^|{}&])")  # in Markdown

@@ -3,8 +3,8 @@
 Knows: where a chapter's table lies, stored_runs/<chapter>.csv, a row for each run. Doesn't know: how runs are made
 (sweep.py), nor what a table's columns are (results.py).
 
-    python -m tools.reruns 20        every chapter, 20 runs each at the laptop budget; what is stored isn't run again
-    python -m tools.reruns 5 02 05   these chapters, 5 runs each
+    python -m tools.reruns 20        every chapter, until 20 runs of today's code are stored at the laptop budget
+    python -m tools.reruns 5 02 05   these chapters, until 5 are
     python -m tools.reruns 1 05 --budget full
 """
 
@@ -68,14 +68,20 @@ def store(name, table, folder):
 
 
 def missing(name, seeds, budget):
-    """First seeds of those runs of the chapter that are not stored yet: of today's code, on this kind of device."""
+    """First seeds of the runs to be made until `seeds` of today's code are stored, made on this kind of device.
+
+    They are such as no stored run has: one of earlier code still counts for the claims that haven't changed since.
+    """
     from tools.sweep import plan
     from utils.train import device  # imports torch; the site only reads
 
     on_cpu = device().type == "cpu"
-    done = {run["run"] for run in stored(name) if run["device"].startswith("CPU") == on_cpu}
-    # A run's name depends on its code and all its parameters.
-    return [run.parameters["first_seed"] for run in plan(name, {}, {}, seeds, budget) if run.name not in done]
+    runs = [run for run in stored(name) if run["device"].startswith("CPU") == on_cpu and run["budget"] == budget]
+    names, first_seeds = ({run[column] for run in runs} for column in ("run", "first_seed"))
+    planned = plan(name, {}, {}, seeds + len(runs), budget)
+    done = sum(run.name in names for run in planned)  # a run's name depends on its code and all its parameters
+    new = [run.parameters["first_seed"] for run in planned if str(run.parameters["first_seed"]) not in first_seeds]
+    return new[: max(0, seeds - done)]
 
 
 def main(arguments=None):
@@ -90,7 +96,7 @@ def main(arguments=None):
         for path in [chapter(name) for name in given.chapters] or chapters():
             output = ROOT / "runs" / "seeds" / path.stem
             first_seeds = missing(path.stem, given.seeds, given.budget)
-            print(f"{path.stem}: {given.seeds - len(first_seeds)} of {given.seeds} runs are stored", flush=True)
+            print(f"{path.stem}: {len(first_seeds)} of {given.seeds} runs of today's code are missing", flush=True)
             if not first_seeds:
                 continue
             table = sweep(path.stem, grid={"first_seed": first_seeds}, budget=given.budget, output=output)
