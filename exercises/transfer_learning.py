@@ -289,7 +289,8 @@ def check_few_shot(few_shot):
         few_shot(labels, 6, generator)
     except ValueError:
         return (
-            f"{4 * per_class} images to train on, the {len(test)} others to test; each class equally often, by chance."
+            f"{4 * per_class} images to train on, equally many of each class, drawn by chance; "
+            f"the {len(test)} others to test."
         )
     except Exception as error:
         raise CheckFailed(

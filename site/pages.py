@@ -28,7 +28,8 @@ What a chapter claims, its own code checks each time it runs; a claim that fails
 is each of them with what the run measured: the mean over the seeds, ± the standard deviation, and in brackets the
 smallest and the largest value. A claim links to the cell that checked it. *Reruns*: in how many reruns of the whole
 chapter it held, each with seeds of its own for all that is drawn, pictures, weights and batches, or on another device
-(`make reruns`). Where a claim's words or its threshold changed since, perhaps because it failed in one of them, they
+(`make reruns`), with the budget *laptop* or, where it says so, *full*; *earlier code*: the chapter has changed since,
+but not this claim. Where a claim's words or its threshold changed since, perhaps because it failed in one of them, they
 don't count, and the cell is empty until there are new ones.
 """
 STATUS_INTRO = """# The runs behind this site
@@ -93,7 +94,7 @@ def at_a_glance(name, notebook):
         times = {run["device"]: f"{_time(run['seconds'])} on {_device(run['device'])}"}
         for other in sorted(reruns.stored(name), key=lambda other: _is_earlier(other, run)):
             if other["budget"] == run["budget"] and not other["device"].startswith("CPU"):
-                text = f"{_time(float(other['seconds']))} on {_device(other['device'])}"
+                text = f"at most {_time(float(other['seconds']))} on {_device(other['device'])}"
                 times.setdefault(other["device"], text + " (with earlier code)" * _is_earlier(other, run))
         facts["Run"] = ", ".join(times.values())
     needs = yaml.safe_load(NEEDS.read_text(encoding="utf-8")).get(name)
@@ -196,10 +197,11 @@ def bibliography_page(notebooks):
 
 
 def _authors(line):
-    """What a source is sorted by: the first author's surname, which follows the initials; the others; the title."""
+    """What a source is sorted by: the first author's surname, then the initials before it; the others; the title."""
     authors, _, title = line.removeprefix("- ").casefold().partition(": ")
     first, *others = re.split(", | and ", authors)
-    return re.sub(r"^(?:\w-?\.[ -]?)+ ", "", first), others, title
+    initials, surname = re.fullmatch(r"((?:\w-?\.[ -]?)+ )?(.*)", first).groups()
+    return surname, initials or "", others, title
 
 
 def status_page(notebooks):

@@ -1,5 +1,7 @@
 """Reruns with other parameters: what is refused, with which words, and what a rerun does."""
 
+import sys
+
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -130,6 +132,25 @@ def test_a_cell_of_a_rerun_may_take_long(tiny, monkeypatch):
     tiny_book.change(tiny, "double", "import time\n\ntime.sleep(1.5)\nprint('went on')")
     executed, failure = execute.rerun(tiny, "laptop", {"number": 5})
     assert failure is None and code_cells(executed)[-1].outputs[-1].text == "went on\n"
+
+
+@pytest.mark.parametrize("deaths, starts", [(1, 2), (9, 3)])
+def test_a_kernel_that_dies_at_its_start_is_started_again(tiny, monkeypatch, deaths, starts):
+    started = []
+
+    class Dying(execute.LenientKernelManager):
+        def format_kernel_cmd(self, *arguments, **options):
+            started.append(self)
+            dead = [sys.executable, "-c", "raise SystemExit(1)"]
+            return dead if len(started) <= deaths else super().format_kernel_cmd(*arguments, **options)
+
+    monkeypatch.setattr(execute, "LenientKernelManager", Dying)
+    executed, failure = execute.rerun(tiny, "laptop", {"number": 21})
+    assert len(started) == starts and (failure is None) == (deaths == 1)
+    if failure is None:
+        assert [claim["holds"] for claim in records(executed, CLAIM)] == [True]
+    else:
+        assert executed.metadata.book.error == "Kernel died before replying to kernel_info"
 
 
 def test_rerun_that_fails_keeps_its_copy(tiny, tmp_path):

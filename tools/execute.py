@@ -50,6 +50,10 @@ print(json.dumps({{
 """
 
 
+# Kernels that start at the same time may choose the same port: the one that comes second dies at once.
+NOT_STARTED, STARTS = "Kernel died before replying to kernel_info", 3
+
+
 class BookKernelManager(AsyncKernelManager):
     """Starts kernels of the Python that runs this, whatever kernelspecs the user has installed."""
 
@@ -110,21 +114,25 @@ def rerun(path, budget, parameters, progress=False):
     source = strip_outputs(read(path))
     before = fingerprint(path, parameters)
     source.cells.append(nbformat.v4.new_code_cell(_inspection(path)))
-    start, failure, result = time.perf_counter(), None, {}
+    start, result = time.perf_counter(), {}
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, path.name)
-        try:
-            papermill.execute_notebook(
-                source,
-                copy,
-                parameters=parameters,
-                cwd=path.parent,
-                progress_bar=progress,
-                kernel_manager_class=LenientKernelManager,
-                extra_arguments=[f"--ipython-dir={scratch}"],
-            )
-        except (papermill.PapermillExecutionError, RuntimeError) as error:
-            failure = error  # the last: no kernel, or it died
+        for _ in range(STARTS):
+            try:
+                failure = None
+                papermill.execute_notebook(
+                    source,
+                    copy,
+                    parameters=parameters,
+                    cwd=path.parent,
+                    progress_bar=progress,
+                    kernel_manager_class=LenientKernelManager,
+                    extra_arguments=[f"--ipython-dir={scratch}"],
+                )
+            except (papermill.PapermillExecutionError, RuntimeError) as error:
+                failure = error  # the last: no kernel, or it died
+            if NOT_STARTED not in str(failure):
+                break
         notebook = read(copy) if copy.exists() else source
     inspection = notebook.cells.pop()
     if failure is None:

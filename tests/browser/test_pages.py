@@ -27,6 +27,11 @@ DISTORTED = """image => {
 SMALL = """images => images.filter(image =>
     image.clientWidth > 0 && image.clientWidth < 0.44 * image.getAttribute("width")
 ).map(image => image.alt)"""
+# A figure that has more on the right fades there, no other does.
+FADED_WRONGLY = """frames => frames.filter(frame => {
+    const more = frame.scrollWidth - frame.clientWidth - frame.scrollLeft > 1;
+    return more != (getComputedStyle(frame).getPropertyValue("--fade") != "0px");
+}).length"""
 NOT_DRAWN = """formulas => formulas.filter(formula => {
     const drawn = formula.querySelector("mjx-math")?.getBoundingClientRect();
     return !(drawn?.width > 0 && drawn.height > 0);
@@ -64,6 +69,7 @@ def test_page_is_whole_and_asks_nobody_else(home, visit, name, scheme):
         if image.is_visible():
             assert image.evaluate(DISTORTED) is None, f"out of proportion: {image.get_attribute('src')}"
     assert page.locator(".picture img").evaluate_all(SMALL) == [], "figures with letters too small to read"
+    assert page.locator(".picture").evaluate_all(FADED_WRONGLY) == 0, "figures that don't show whether there is more"
     start_figures(page)
     open_folds(page)
     assert page.locator(".cell.tag_hide-input:not(:has(details.hide))").count() == 0, "code that should be folded"
