@@ -30,7 +30,7 @@ SMALL = """images => images.filter(image =>
 # A figure that has more on the right fades there, no other does.
 FADED_WRONGLY = """frames => frames.filter(frame => {
     const more = frame.scrollWidth - frame.clientWidth - frame.scrollLeft > 1;
-    return more != (getComputedStyle(frame).getPropertyValue("--fade") != "0px");
+    return more != (parseFloat(getComputedStyle(frame).getPropertyValue("--fade")) > 0);
 }).length"""
 NOT_DRAWN = """formulas => formulas.filter(formula => {
     const drawn = formula.querySelector("mjx-math")?.getBoundingClientRect();
