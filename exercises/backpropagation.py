@@ -314,7 +314,7 @@ def check_gradient_check(numerical_gradient):
         errors.append(_check_error(gradient, f, f"for x of size {scale:g}"))
     return (
         f"For x of size 1, 0.001 and 1000, the largest error is {number(max(errors), 1)} of the gradient; "
-        f"a one-sided difference gets no better than about √ε = {number(EPS**0.5, 1)}."
+        f"a one-sided difference gets no better than about √ϵ = {number(EPS**0.5, 2)}."
     )
 
 
@@ -354,7 +354,7 @@ def _check_points(moves, given):
         raise CheckFailed(f"{given} {len(moves)} times, never beside x: is the step lost, or too small to change x?")
     if not ((moves > 0).any(0) & (moves < 0).any(0)).any():
         raise CheckFailed(
-            f"{given} on one side of x only: the error is then about √ε at best; go one step to each side"
+            f"{given} on one side of x only: the error is then about √ϵ at best; go one step to each side"
         )
     if not (moves != 0).any(0).all():
         raise CheckFailed(f"{given} with a step of 0 where x is 0: scale the step with the largest entry of x")

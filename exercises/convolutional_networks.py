@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from utils.exercises import CheckFailed, Checks, call, compare, describe, without
+from utils.records import number
 
 check = Checks()
 
@@ -32,7 +33,7 @@ def check_transposed_conv(conv_transpose2d):
         compare(y, expected, suspects, of=f"stride {stride}, padding {padding}")
         error = max(error, (y - expected).abs().max().item())
     overlaps = F.conv_transpose2d(torch.ones(1, 1, 6, 6), torch.ones(1, 1, 3, 3), stride=2)[0, 0, 4, 4:6].int().tolist()
-    agreement = f"torch agrees to {error:.0e}" if error else "No difference from torch"
+    agreement = f"torch agrees to {number(error, 1)}" if error else "No difference from torch"
     return (
         f"{agreement}. From windows of 3 x 3 and stride 2, neighbouring pixels get {overlaps[0]} and "
         f"{overlaps[1]} terms, a checkerboard."
@@ -210,7 +211,7 @@ def check_polyphase(polyphase):
         (subsample(x).relu().mean((2, 3)) - subsample(moved).relu().mean((2, 3))).abs().max().item()
         for subsample in (lambda x: polyphase(x, 2), lambda x: x[:, :, ::2, ::2])
     )
-    return f"After a shift by a pixel, global averages differ by {ours:.0e}; with a fixed grid, by up to {plain:.2f}."
+    return f"Shifted by a pixel, global averages differ by {number(ours, 1)}; with a fixed grid, by up to {plain:.2f}."
 
 
 def _grids(x, stride):

@@ -14,6 +14,7 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops import stochastic_depth as torchvisions
 
 from utils.exercises import CheckFailed, Checks, call, compare, describe
+from utils.records import number
 
 check = Checks()
 
@@ -419,6 +420,6 @@ def _stack(scale_branches, L=50, width=128, growth=2.0):
         scale_branches(list(blocks), growth)
         tame = (blocks(x).square().mean() / x.square().mean()).item()
     return (
-        f"Through {L} blocks the second moment grows by a factor of {wild:.0e}; scaled for a growth of {growth:g}, "
-        f"by {tame:.2f}."
+        f"Through {L} blocks the second moment grows by a factor of {number(wild, 2)}; scaled for a growth of "
+        f"{growth:g}, by {tame:.2f}."
     )

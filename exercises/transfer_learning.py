@@ -23,8 +23,8 @@ check = Checks()
 @check.exercise("linear-probe")
 def check_linear_probe(Probe):
     classes, x, y = 4, 3 * torch.randn(12, 6) + 1, torch.arange(12) % 4
-    backbone = nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(), nn.Linear(9, 5)).eval()
-    before, features = copy.deepcopy(backbone.state_dict()), backbone(x).detach()
+    backbone = nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(), nn.Linear(9, 5))
+    before, features = copy.deepcopy(backbone.state_dict()), copy.deepcopy(backbone).eval()(x).detach()
     probe = call(Probe, backbone=backbone, features=5, classes=classes)
     if getattr(probe, "backbone", None) is not backbone or not isinstance(getattr(probe, "head", None), nn.Linear):
         raise CheckFailed("keep the two parts, probe.backbone (the one it is given) and probe.head, an nn.Linear")
@@ -36,6 +36,8 @@ def check_linear_probe(Probe):
     if free != {"head.weight", "head.bias"}:
         trained = ", ".join(sorted(free)) or "none"
         raise CheckFailed(f"parameters that are trained: {trained}; expected head.weight and head.bias alone")
+    if backbone.training:
+        raise CheckFailed("the new probe's backbone is in train mode: call eval() on it in __init__")
     probe.head.eval()
     if probe.train() is not probe or probe.training is not True:
         raise CheckFailed(

@@ -37,10 +37,10 @@ def probe_learns(Probe, generator):
 
 
 def probe_modes(Probe, generator):
-    """train() and eval() give the probe back, as they do for every module, and reach the head."""
+    """The backbone starts in eval mode; train() and eval() give the probe back, and reach the head."""
     probe, backbone = probe_of(Probe, generator)
     probe.head.eval()
-    found = [probe.train() is probe, probe.training, probe.head.training, backbone[1].training]
+    found = [backbone[1].training, probe.train() is probe, probe.training, probe.head.training, backbone[1].training]
     found += [probe.backbone is backbone, probe.eval() is probe, probe.training, probe.head.training]
     return [*found, backbone[1].training]
 

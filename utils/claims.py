@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 from utils.records import CLAIM, NO_BREAK, describe, readable, signed, typeset
 from utils.train import device_name, strict
 
-# what a chapter says beside its first comparison: the words of `relation`
+# What a chapter says beside its first comparison: the words of `relation`
 CLEAR = (
     "Clear is a difference that chance alone would make as large in fewer than 5% of such comparisons, by a paired "
     "t-test over the seeds."

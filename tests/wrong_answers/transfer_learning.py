@@ -25,6 +25,8 @@ def probe(mistake):
                 backbone.requires_grad_(False)
             if mistake == "last layer free":
                 backbone[-1].requires_grad_(True)
+            if mistake != "train mode at first":
+                backbone.eval()
             self.head = nn.Linear(features, classes, bias=mistake != "no bias")
             if mistake == "ten classes":
                 self.head = nn.Linear(features, 10)
@@ -75,6 +77,7 @@ for mistake, message in {
     "ten classes": "the head's weight is [10, 5], expected [4, 5] and a bias",
     "wrapped": "keep the two parts",
     "resets": "a pass in train mode changes the backbone's 0.weight",
+    "train mode at first": "the new probe's backbone is in train mode",
     "all in train mode": "BatchNorm1d in the backbone is in train mode: call eval() on it",
     "train in forward": "a pass in train mode changes the backbone's 1.running_mean: forward puts",
     "batch norm alone": "Dropout in the backbone is in train mode: all of the backbone",

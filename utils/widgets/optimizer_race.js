@@ -222,7 +222,7 @@ function render({ model, el }) {
     animate((to - from) * 45, (part) => {
       if (mine !== turn) return;
       draw(Math.round(from + part * (to - from)));
-      if (part === 1) status.textContent = verdict();
+      status.textContent = part === 1 ? verdict() : "\u00a0"; // no winner before the end; the line keeps its height
     });
   }
 

@@ -158,7 +158,7 @@ function render({ model, el }) {
     const text = `This output has a field of ${width}×${width} and depends on ${seen} of the picture's pixels`;
     const total = (name) => digits(rows.reduce((sum, each) => sum + each[name], 0));
     const cost = `In all ${total("parameters")} parameters and ${total("multiplications")} multiplications.`;
-    const summary = `${text}; the strongest ${strongest(ways)} carry 90 % of the influence. ${cost}`;
+    const summary = `${text}; the strongest ${strongest(ways)} carry 90% of the influence. ${cost}`;
     status.textContent = layers.length ? summary : "No layer yet: add one.";
     picture.setAttribute("aria-label", `A picture of ${PIXELS}×${PIXELS} pixels. ${text}.`);
   }

@@ -113,7 +113,7 @@ class ReceptiveField(Figure):
             f"A picture of {PIXELS}×{PIXELS} pixels under a stack of layers ({CHANNELS} channels each). "
             f"{rows or 'No layer yet'}. One output depends on {seen} pixels, in rows {max(top, 0)} to "
             f"{min(top + side - 1, last)} and columns {max(left, 0)} to {min(left + side - 1, last)}, shaded by how "
-            f"much: the strongest {most} of them carry 90 % of the influence."
+            f"much: the strongest {most} of them carry 90% of the influence."
         )
 
 
