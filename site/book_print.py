@@ -102,7 +102,7 @@ def tighten_sources(app, doctree):
             small.append(bullets)
 
 
-def empty_cells(app, doctree):
+def clear_empty_cells(app, doctree):
     """Take the paragraph out of each empty cell of a table: on paper it would be a line more."""
     for cell in doctree.findall(nodes.entry):
         if not cell.astext():
@@ -157,6 +157,6 @@ def setup(app):
     myst_nb.sphinx_.load_renderer = lambda name: PrintRenderer
     app.add_post_transform(PlaceAddresses)
     app.connect("doctree-read", tighten_sources)
-    app.connect("doctree-read", empty_cells)
+    app.connect("doctree-read", clear_empty_cells)
     app.connect("config-inited", configure)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

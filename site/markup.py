@@ -1,7 +1,7 @@
 """Corrects the HTML that myst-nb and the theme generate: valid, described, and quick to load.
 
 Knows: what their HTML lacks (an image's size and frame, valid summaries, a description for search engines, a formula's
-hold on its comma), and what it has too much of (spans without a colour, notes to tools).
+hold on its comma, a size's on its parts), and what it has too much of (spans without a colour, notes to tools).
 Doesn't know: what a page says, nor how it looks (static/book.css).
 """
 
@@ -18,6 +18,7 @@ TITLE = re.compile(r'<p (class="\w+ admonition-title")>(.*?)</p>', re.DOTALL)
 FIGURE = re.compile(r'<img (?![^>]*\bloading=)(?=[^>]*\bsrc="[^"]*_images/([^"/]+)")([^>]*>)')
 # Browsers break lines on either side of a formula, also before a comma.
 PUNCTUATED = re.compile(r'<span class="math[^>]*>(?:(?!</span>).)*</span>[,.:;?!)]+', re.DOTALL)
+SIZE = re.compile(r"(?<=\d) (?=×)|(?<=×) (?=\d)|(?<=\d) (?=minutes?\b)")  # 3 × 3, 30 minutes: whole, or not on a line
 DESCRIPTION_CHARS = 155  # what search engines show of it
 SEARCH = "Search this book."
 # Spans of names, punctuation, operators and spaces in code: they look like plain text, and without them a chapter has
@@ -57,7 +58,7 @@ def mend(app, pagename, templatename, context, doctree):
 
     body = FIGURE.sub(frame, SUMMARY.sub(mend_summary, context["body"]))
     body = PUNCTUATED.sub(r'<span class="unbroken">\g<0></span>', body)
-    context["body"] = PLAIN.sub(r"\1", FOR_TOOLS.sub("", body))
+    context["body"] = SIZE.sub("&nbsp;", PLAIN.sub(r"\1", FOR_TOOLS.sub("", body)))
 
 
 def setup(app):

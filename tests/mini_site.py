@@ -79,7 +79,8 @@ def chapter():
         "progress": [({VIEW: {"model_id": BAR, "version_major": 2, "version_minor": 0}, "text/plain": "100%"}, {})],
         **interactive,
     }
-    intro = "# A mini chapter\n\n> **Is it small?**\n\nIts loss is\n\n$$\\ell = -\\ln p_y .$$"
+    intro = "# A mini chapter\n\n> **Is it small?**\n\nIts 3 × 3 pixels take 2 minutes. Its loss is\n\n"
+    intro += "$$\\ell = -\\ln p_y .$$"
     cells = [new_markdown_cell(intro, id="intro")]
     for name, bundles in outputs.items():
         shown = [new_output("display_data", data=data, metadata=metadata) for data, metadata in bundles]

@@ -103,6 +103,10 @@ def test_formula_stands_in_the_page_drawn_and_as_mathml(site):
     assert "\\" not in inline.text + displayed.text
 
 
+def test_a_size_or_a_time_is_not_broken_over_two_lines(site):
+    assert "Its 3\u00a0×\u00a03 pixels take 2\u00a0minutes." in page(site, CHAPTER).text
+
+
 def test_fonts_of_formulas_hold_the_glyphs_in_use_alone(site):
     css = next((site / "_static").glob("page-*.css")).read_text(encoding="utf-8")
     fonts = {name: site / "_static" / name for name in re.findall(r"url\((mathjax/[^)]+\.woff)\)", css)}
