@@ -58,7 +58,7 @@ def mend(app, pagename, templatename, context, doctree):
 
     body = FIGURE.sub(frame, SUMMARY.sub(mend_summary, context["body"]))
     body = PUNCTUATED.sub(r'<span class="unbroken">\g<0></span>', body)
-    context["body"] = SIZE.sub("&nbsp;", PLAIN.sub(r"\1", FOR_TOOLS.sub("", body)))
+    context["body"] = SIZE.sub("\N{NO-BREAK SPACE}", PLAIN.sub(r"\1", FOR_TOOLS.sub("", body)))
 
 
 def setup(app):
